@@ -1,0 +1,113 @@
+"""StyleGAN2's synthesis network: ws [N,L,w_dim] -> picture, with feature maps in and out (SPEC C1, C5, A6, A7).
+
+Which block reads which row of ws: the 4 px block reads 0 (convolution) and 1 (to RGB); block 2^j reads
+2j-5 (up-convolution), 2j-4 (convolution) and 2j-3 (to RGB, shared with the next block's up-convolution).
+"""
+
+import math
+
+import torch
+from torch import nn
+
+from inpaint_hub.stylegan2.layers import StyledConv, ToRGB
+from inpaint_hub.stylegan2.resample import upsample
+
+NOISE_MODES = ("const", "random", "none")
+
+
+def num_ws(resolution):
+    """L = 2 log2(s) - 2 style vectors (InvertFill section 3.1): 10 at 64 px, 14 at 256 px."""
+    log2 = int(math.log2(resolution)) if resolution > 0 else 0
+    if resolution < 8 or 2**log2 != resolution:
+        raise ValueError(
+            f"resolution is {resolution}, expected a power of two of at least 8 for StyleGAN2; "
+            "choose 32, 64, 128, 256, 512 or 1024"
+        )
+    return 2 * log2 - 2
+
+
+def channels_at(resolution, channel_base, channel_max):
+    """Feature channels c(r) = min(channel_base / r, channel_max) (SPEC C1)."""
+    return min(channel_base // resolution, channel_max)
+
+
+class SynthesisBlock(nn.Module):
+    """Doubles the resolution (the first block instead starts from the learned 4 px constant)."""
+
+    def __init__(self, in_channels, out_channels, w_dim, resolution):
+        super().__init__()
+        self.first = in_channels is None
+        if self.first:
+            self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
+        else:
+            self.up_conv = StyledConv(in_channels, out_channels, w_dim, resolution, up=True)
+        self.conv = StyledConv(out_channels, out_channels, w_dim, resolution)
+        self.to_rgb = ToRGB(out_channels, w_dim)
+
+    def forward(self, x, rgb, ws, feature, rgb_feature, noise_mode, generator):
+        """x [N,I,r/2,r/2], rgb [N,3,r/2,r/2], ws [N,2 or 3,w_dim] -> x [N,O,r,r], rgb [N,3,r,r]."""
+        if self.first:
+            x = self.const.expand(len(ws), *self.const.shape).to(ws.dtype)
+        else:
+            x = self.up_conv(x, ws[:, 0], noise_mode, generator)
+            ws = ws[:, 1:]
+        if feature is not None:  # InvertFill Eq. (3): F enters by element-wise addition
+            x = x + feature.to(x.dtype)
+        x = self.conv(x, ws[:, 0], noise_mode, generator)
+        skip = self.to_rgb(x, ws[:, 1])
+        rgb = skip if rgb is None else upsample(rgb) + skip
+        if rgb_feature is not None:
+            rgb = rgb + rgb_feature.to(rgb.dtype)
+        return x, rgb
+
+
+class SynthesisNetwork(nn.Module):
+    """ws [N,L,w_dim] -> picture [N,3,s,s], unbounded around [-1,1]."""
+
+    def __init__(self, resolution, w_dim, channel_base, channel_max):
+        super().__init__()
+        self.num_ws = num_ws(resolution)
+        self.resolutions = [2**k for k in range(2, int(math.log2(resolution)) + 1)]
+        widths = [channels_at(r, channel_base, channel_max) for r in self.resolutions]
+        self.blocks = nn.ModuleDict(
+            {
+                str(r): SynthesisBlock(before, width, w_dim, r)
+                for r, before, width in zip(self.resolutions, [None, *widths], widths)
+            }
+        )
+
+    def forward(
+        self,
+        ws,
+        features=None,
+        rgb_features=None,
+        noise_mode="const",
+        generator=None,
+        return_features=False,
+    ):
+        """Args: ws [N,L,w_dim]; features {r: [N,C_r,r,r]} added before the second convolution of block r
+        (at 4 px: to the constant); rgb_features {r: [N,3,r,r]} added to the RGB skip; noise_mode
+        const | random | none; generator one torch.Generator, or a list of N, for random noise.
+        Returns the picture, or with return_features (picture, {r: activation read by block r's to-RGB}).
+
+        Raises: ValueError for an unknown noise_mode or a wrong number of style vectors.
+        """
+        if noise_mode not in NOISE_MODES:
+            raise ValueError(f"noise_mode is {noise_mode!r}, expected one of {NOISE_MODES}")
+        if ws.ndim != 3 or ws.shape[1] != self.num_ws:
+            raise ValueError(
+                f"ws has shape {tuple(ws.shape)}, expected [N,{self.num_ws},w_dim] for "
+                f"{self.resolutions[-1]} px; repeat a single w with gan.map(z) or w[:, None].expand"
+            )
+        features, rgb_features = features or {}, rgb_features or {}
+        x = rgb = None
+        activations = {}
+        first = 0
+        for r in self.resolutions:
+            last = first + (2 if r == 4 else 3)
+            x, rgb = self.blocks[str(r)](
+                x, rgb, ws[:, first:last], features.get(r), rgb_features.get(r), noise_mode, generator
+            )
+            activations[r] = x
+            first = last - 1
+        return (rgb, activations) if return_features else rgb

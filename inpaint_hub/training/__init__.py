@@ -1,0 +1,13 @@
+"""Training: TrainConfig -> a pipeline directory. `train` is the loop; `parse_config` makes the flags."""
+
+from inpaint_hub.training.config import TrainConfig, parse_config
+from inpaint_hub.training.presets import PRESETS
+
+__all__ = ["PRESETS", "TrainConfig", "parse_config", "train"]
+
+
+def train(config):
+    """Run `config` to its end; returns the directory of the saved pipeline."""
+    from inpaint_hub.training.loop import train as run
+
+    return run(config)

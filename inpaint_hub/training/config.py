@@ -1,0 +1,130 @@
+"""One run = one frozen TrainConfig; the command-line flags are made from its fields."""
+
+import argparse
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Literal, get_args, get_origin
+
+Method = Literal["stylegan2", "invertfill", "psp"]
+
+
+def option(default, text):
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    method: Method = option("invertfill", "what to train: the generator, or an inversion encoder on it")
+    train_data_dir: str = option("", "folder of pictures or of train-*.parquet (and validation-*.parquet)")
+    output_dir: str = option("", "where checkpoints, samples, logs and the final pipeline go")
+    pretrained_model_name_or_path: str = option(
+        "", "pipeline (folder or Hub id) whose `gan` an encoder is trained on; its encoder, if of the same "
+        "kind, is where the training starts"
+    )
+    resolution: int = option(64, "side of the training pictures in px, a power of two")
+    max_train_samples: int = option(0, "use only the first so many pictures; 0 = all")
+    random_flip: bool = option(True, "flip pictures (and, apart from them, masks) at random")
+    seed: int = option(0, "seeds weights, data order, masks, latents and noise")
+
+    train_batch_size: int = option(16, "pictures per process and step")
+    gradient_accumulation_steps: int = option(1, "batches whose gradients are summed into one step")
+    max_train_steps: int = option(10_000, "optimiser steps of the whole run")
+    learning_rate: float = option(1e-4, "Adam's step size (generator or encoder)")
+    discr_learning_rate: float = option(2e-3, "Adam's step size of the discriminator")
+    lr_scheduler: str = option("constant", "constant, linear, cosine, ... (diffusers' get_scheduler)")
+    lr_warmup_steps: int = option(0, "steps of linear warm-up")
+    adam_beta1: float = option(0.9, "Adam's first decay (stylegan2: 0)")
+    adam_beta2: float = option(0.999, "Adam's second decay (stylegan2: 0.99)")
+    max_grad_norm: float = option(1.0, "clip the encoder's gradients at this norm; 0 = off")
+    ema_decay: float = option(0.999, "decay of the exponential moving average of the weights per step")
+    mixed_precision: Literal["no", "bf16", "fp16"] = option(
+        "no", "bf16 is fast on GPUs and on CPUs with AMX or AVX512-BF16, slow on others"
+    )
+    dataloader_num_workers: int = option(0, "processes that decode pictures")
+
+    checkpointing_steps: int = option(500, "steps between checkpoints")
+    checkpoints_total_limit: int = option(2, "checkpoints kept; older ones are removed")
+    resume_from_checkpoint: str = option("", "`latest` or the path of a checkpoint-<step>")
+    validation_steps: int = option(500, "steps between sample grids")
+    num_validation_images: int = option(8, "held-out pictures in the sample grid")
+    report_to: str = option("jsonl,tensorboard", "comma-separated trackers: jsonl, tensorboard, any accelerate knows")
+    logging_steps: int = option(20, "steps between log lines")
+
+    z_dim: int = option(512, "size of z")
+    w_dim: int = option(512, "size of w")
+    num_mapping_layers: int = option(8, "fully connected layers from z to w")
+    channel_base: int = option(32768, "channels at r px: min(channel_base / r, channel_max)")
+    channel_max: int = option(512, "most channels of any layer")
+    r1_gamma: float = option(1.0, "weight of the R1 gradient penalty")
+    r1_interval: int = option(16, "steps between R1 penalties")
+    style_mixing_probability: float = option(0.9, "share of samples made from two latents")
+
+    backbone: Literal["irse50", "resnet34", "small"] = option("small", "the encoder's feature pyramid")
+    backbone_width: int = option(32, "channels of the small backbone's first stage")
+    style_channels: int = option(512, "channels inside map2style")
+    structure_channels: int = option(128, "channels inside map2structure")
+    mask_channel: bool = option(True, "show the mask to the encoder")
+    premodulation: bool = option(True, "pre-modulation (InvertFill Eq. 1); off is an ablation arm")
+    fw_mode: Literal["feature", "rgb", "none"] = option("feature", "how I_m enters the generator; none = W+ only")
+    sml_mode: Literal["soft", "static"] = option("soft", "mean latent of the fidelity loss: soft-update or w_avg")
+    sml_tau: float = option(1e-3, "tau of the soft update")
+    sml_num_mean_samples: int = option(16, "latents averaged into one target mean latent")
+    sml_arrival_tolerance: float = option(0.05, "share of the first gap at which the target is re-sampled")
+
+    perceptual_network: str = option("vgg16", "vgg16, or the path of a SqueezeNet/VGG safetensors file")
+    valid_weight: float = option(1.0, "weight of the loss on known pixels")
+    hole_weight: float = option(6.0, "weight of the loss on the hole")
+    perceptual_weight: float = option(0.05, "weight of the perceptual loss")
+    style_weight: float = option(120.0, "weight of the style loss")
+    tv_weight: float = option(0.1, "weight of total variation")
+    lambda_msr: float = option(0.5, "weight of the multi-scale reconstruction loss (Eq. 7)")
+    lambda_fid: float = option(0.1, "weight of the fidelity loss (Eq. 7)")
+
+    def __post_init__(self):
+        if self.resolution < 16 or self.resolution & (self.resolution - 1):
+            raise ValueError(
+                f"--resolution is {self.resolution}, expected a power of two of at least 16; use 64, 128 or 256"
+            )
+        for name in ("train_data_dir", "output_dir"):
+            if not getattr(self, name):
+                raise ValueError(f"--{name} is missing; give a folder")
+        if self.method != "stylegan2" and not self.pretrained_model_name_or_path:
+            raise ValueError(
+                f"--method {self.method} needs --pretrained_model_name_or_path, a pipeline whose `gan` it "
+                "trains on; train one first with --method stylegan2"
+            )
+        for name in ("train_batch_size", "max_train_steps", "gradient_accumulation_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} is {getattr(self, name)}, expected at least 1")
+
+
+def _add_flag(parser, f):
+    options = {"help": f"{f.metadata['help']} (default: {f.default!r})", "default": argparse.SUPPRESS}
+    if f.type is bool:
+        options["action"] = argparse.BooleanOptionalAction
+    elif get_origin(f.type) is Literal:
+        options["choices"] = get_args(f.type)
+    else:
+        options["type"] = f.type
+    parser.add_argument(f"--{f.name}", **options)
+
+
+def parse_config(arguments, presets):
+    """Command line -> TrainConfig: the preset's fields, then the flags given. `presets`: {name: dict of fields}."""
+    parser = argparse.ArgumentParser(
+        description="Train StyleGAN2, InvertFill or pSp.", formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--preset",
+        choices=sorted(presets),
+        help="fields to start from; flags override them:\n"
+        + "\n".join(f"  {name}: {fields}" for name, fields in presets.items()),
+    )
+    for f in dataclasses.fields(TrainConfig):
+        _add_flag(parser, f)
+    given = vars(parser.parse_args(arguments))
+    preset = given.pop("preset", None)
+    try:
+        return TrainConfig(**{**(presets[preset] if preset else {}), **given})
+    except ValueError as error:
+        parser.error(str(error))
