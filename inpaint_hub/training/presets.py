@@ -22,8 +22,9 @@ def faces64_gan():
         "adam_beta2": 0.99,
         "max_grad_norm": 0.0,
         "ema_decay": 0.995,
-        "r1_gamma": 1.0,
-        "max_train_steps": 6000,
+        "r1_gamma": 0.3,
+        "style_mixing_probability": 0.5,
+        "max_train_steps": 5000,
         "checkpointing_steps": 250,
         "validation_steps": 250,
     }
