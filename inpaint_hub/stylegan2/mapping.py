@@ -10,6 +10,7 @@ class MappingNetwork(nn.Module):
 
     def __init__(self, z_dim, w_dim, num_layers, lr_multiplier=0.01):
         super().__init__()
+        self.z_dim = z_dim
         widths = [z_dim] + [w_dim] * num_layers
         self.layers = nn.ModuleList(
             EqualLinear(a, b, lr_multiplier=lr_multiplier, activation="lrelu")

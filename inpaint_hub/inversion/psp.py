@@ -1,0 +1,54 @@
+"""pSp's encoder, shown masked pictures: one style head per generator layer (SPEC D)."""
+
+import torch
+from torch import nn
+
+from inpaint_hub.hub import HubModel
+from inpaint_hub.inversion.backbone import build_backbone, encoder_input
+from inpaint_hub.inversion.style_heads import MapToStyle, check_input_size, level_of
+from inpaint_hub.stylegan2.synthesis import num_ws
+
+
+class PSPEncoder(HubModel):
+    """Masked picture [N,3,H,H] in [-1,1], hole 0, and mask [N,1,H,H], 1 = hole -> ws [N,L,w_dim].
+
+    Args:
+        resolution: side s of the generator's pictures in px.
+        w_dim: size of w.
+        input_size: side e the picture is resized to; min(s, 256) where not given, as in pSp.
+        backbone: irse50 | resnet34 | small; backbone_width: channels of its first stage.
+        mask_channel: show the mask as fourth channel (without it a grey pixel looks like a hole).
+        style_channels: width of the style heads (512 in pSp).
+    """
+
+    def __init__(
+        self,
+        *,
+        resolution: int = 256,
+        w_dim: int = 512,
+        input_size: int | None = None,
+        backbone: str = "irse50",
+        backbone_width: int = 64,
+        mask_channel: bool = True,
+        style_channels: int = 512,
+    ):
+        super().__init__()
+        self.resolution, self.mask_channel = resolution, mask_channel
+        self.input_size = input_size or min(resolution, 256)
+        check_input_size(self.input_size)
+        self.backbone = build_backbone(backbone, 4 if mask_channel else 3, backbone_width)
+        spatial = [self.input_size // 16, self.input_size // 8, self.input_size // 4]
+        self.map_to_style = nn.ModuleList(
+            MapToStyle(spatial[level_of(i)], self.backbone.out_channels, style_channels, w_dim)
+            for i in range(num_ws(resolution))
+        )
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def set_w_avg(self, w_avg):
+        """Codes are offsets from this mean latent [w_dim] (pSp's start_from_latent_avg)."""
+        self.w_avg.copy_(w_avg)
+
+    def forward(self, masked_image, mask):
+        levels = self.backbone(encoder_input(masked_image, mask, self.input_size, self.mask_channel))
+        offsets = [head(levels[level_of(i)]) for i, head in enumerate(self.map_to_style)]
+        return self.w_avg + torch.stack(offsets, dim=1).to(self.w_avg.dtype)

@@ -1,0 +1,136 @@
+"""InvertFill's encoder E with its pre-modulation and image branch (InvertFill section 3.1; SPEC A1-A7)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from inpaint_hub.hub import HubModel
+from inpaint_hub.inversion.backbone import build_backbone, encoder_input
+from inpaint_hub.inversion.style_heads import MapToStyle, check_input_size, level_of
+from inpaint_hub.invertfill.image_branch import FeatureBranch, RGBBranch
+from inpaint_hub.invertfill.latents import FWLatent
+from inpaint_hub.invertfill.pre_modulation import build_pre_modulation, instance_norm
+from inpaint_hub.invertfill.structure import MapToStructure, RGBHead
+from inpaint_hub.stylegan2.synthesis import num_ws
+
+FW_MODES = ("feature", "rgb", "none")
+
+
+class InvertFillOutput(NamedTuple):
+    """latent: FWLatent; coarse: the small pictures O_E^r, [N,3,r,r] in [-1,1], coarse to fine;
+    level_codes w'_r and structure S_r: [N,3,w_dim]."""
+
+    latent: FWLatent
+    coarse: list
+    level_codes: torch.Tensor
+    structure: torch.Tensor
+
+
+class InvertFillEncoder(HubModel):
+    """Masked picture [N,3,s,s] in [-1,1], hole 0, and mask [N,1,s,s], 1 = hole -> InvertFillOutput.
+
+    Args:
+        resolution: side s of the generator's pictures in px.
+        w_dim, channel_base, channel_max: those of the generator.
+        input_size: side e the backbone sees; min(s, 256) where not given.
+        backbone: irse50 | resnet34 | small; backbone_width: channels of its first stage.
+        mask_channel: show the mask to the backbone.
+        style_channels, structure_channels: widths of map2style and map2structure.
+        premodulation: Eq. (1); without it w*_l is the level code plus the mean latent.
+        beta_sees_w, shared_fc: variants of pre-modulation.
+        fw_mode: how I_m enters the generator: feature | rgb | none (W+ only).
+        fw_resolutions: where it enters; all of 4..s where not given.
+        branch_channel_max: most channels of the feature branch.
+
+    Raises: ValueError for sizes or modes that do not exist.
+    """
+
+    def __init__(
+        self,
+        *,
+        resolution: int = 256,
+        w_dim: int = 512,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        input_size: int | None = None,
+        backbone: str = "irse50",
+        backbone_width: int = 64,
+        mask_channel: bool = True,
+        style_channels: int = 512,
+        structure_channels: int = 128,
+        premodulation: bool = True,
+        beta_sees_w: bool = False,
+        shared_fc: bool = False,
+        fw_mode: str = "feature",
+        fw_resolutions: list[int] | None = None,
+        branch_channel_max: int = 128,
+    ):
+        super().__init__()
+        if fw_mode not in FW_MODES:
+            raise ValueError(f"fw_mode is {fw_mode!r}, expected one of {FW_MODES}")
+        self.resolution, self.mask_channel = resolution, mask_channel
+        self.num_ws = num_ws(resolution)
+        self.input_size = input_size or min(resolution, 256)
+        check_input_size(self.input_size)
+        self.backbone = build_backbone(backbone, 4 if mask_channel else 3, backbone_width)
+        channels = self.backbone.out_channels
+        spatial = [self.input_size // 16, self.input_size // 8, self.input_size // 4]
+        self.map_to_style = nn.ModuleList(
+            MapToStyle(size, channels, style_channels, w_dim) for size in spatial
+        )
+        self.rgb_heads = nn.ModuleList(RGBHead(channels) for _ in spatial)
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+        self.pre_modulation = None
+        if premodulation:
+            self.map_to_structure = nn.ModuleList(
+                MapToStructure(size, structure_channels, w_dim) for size in spatial
+            )
+            self.pre_modulation = build_pre_modulation(self.num_ws, w_dim, beta_sees_w, shared_fc)
+        self.fw_mode = fw_mode
+        fw_resolutions = self._checked(fw_resolutions)
+        if fw_mode == "feature":
+            self.image_branch = FeatureBranch(
+                resolution, channel_base, channel_max, fw_resolutions, branch_channel_max
+            )
+        elif fw_mode == "rgb":
+            self.image_branch = RGBBranch(fw_resolutions)
+
+    def _checked(self, fw_resolutions):
+        possible = [2**k for k in range(2, self.resolution.bit_length())]
+        if fw_resolutions is None:
+            return possible
+        if not fw_resolutions or set(fw_resolutions) - set(possible):
+            raise ValueError(
+                f"fw_resolutions is {fw_resolutions}, expected some of {possible}; "
+                'for no injection at all use fw_mode="none"'
+            )
+        return sorted(fw_resolutions)
+
+    def initialise_latents(self, w_mean, w_std):
+        """Start inside the generator's domain, from w's mean and standard deviation, each [w_dim] (SPEC A5)."""
+        self.w_avg.copy_(w_mean)
+        for layer in self.pre_modulation or []:
+            layer.initialise(w_mean, w_std)
+
+    def forward(self, masked_image, mask):
+        x = encoder_input(masked_image, mask, self.input_size, self.mask_channel)
+        levels = self.backbone(x)
+        coarse = [head(level) for head, level in zip(self.rgb_heads, levels)]
+        level_codes = torch.stack([m(x) for m, x in zip(self.map_to_style, levels)], dim=1)
+        if self.pre_modulation is None:
+            structure = torch.zeros_like(level_codes)
+            rows = [level_of(row) for row in range(self.num_ws)]
+            ws = self.w_avg + level_codes[:, rows]
+        else:
+            structure = torch.stack([m(o) for m, o in zip(self.map_to_structure, coarse)], dim=1)
+            normalised = instance_norm(level_codes)
+            ws = torch.stack(
+                [pm(level_codes, normalised, structure) for pm in self.pre_modulation], dim=1
+            )
+        latent = FWLatent(ws)
+        if self.fw_mode == "feature":
+            latent = FWLatent(ws, features=self.image_branch(masked_image, mask))
+        elif self.fw_mode == "rgb":
+            latent = FWLatent(ws, rgb_features=self.image_branch(masked_image, mask))
+        return InvertFillOutput(latent, coarse, level_codes, structure)
