@@ -1,0 +1,18 @@
+"""Hole masks: bool [H,W], True = hole. Sizes are a side in px or (width, height)."""
+
+from inpaint_hub.masks.difficulty import BANDS, coverage, mask_in_band, training_mask
+from inpaint_hub.masks.editor import from_editor
+from inpaint_hub.masks.regions import box, outpainting, random_box
+from inpaint_hub.masks.strokes import strokes
+
+__all__ = [
+    "BANDS",
+    "box",
+    "coverage",
+    "from_editor",
+    "mask_in_band",
+    "outpainting",
+    "random_box",
+    "strokes",
+    "training_mask",
+]
