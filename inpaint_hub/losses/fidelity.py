@@ -1,0 +1,12 @@
+"""L_fid: keeps the style vectors near the mean latent (InvertFill Eq. (6); SPEC A9.3)."""
+
+
+def fidelity_loss(ws, w_bar, w_std=None):
+    """Mean over N * L * w_dim of (w* - w_bar)^2: ws [N,L,w_dim], w_bar [w_dim].
+
+    w_std [w_dim]: measure in standard deviations of w, which makes the weight hold for any generator.
+    """
+    difference = ws - w_bar
+    if w_std is not None:
+        difference = difference / w_std.clamp(min=1e-4)
+    return difference.square().mean()

@@ -1,0 +1,134 @@
+"""Perceptual and style losses on three feature maps of a frozen network (InvertFill Eq. (4); SPEC A9.1).
+
+A network is a module: pictures [N,3,H,W] in [0,1] -> list of three maps at strides 2, 4 and 8.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from torch import nn
+
+from inpaint_hub.hub import download_weights
+
+VGG16_REPOSITORY = "timm/vgg16.tv_in1k"
+
+
+class VGG16Features(nn.Module):
+    """VGG-16 after its first three max-pools. The pictures are not normalised, as in RFR."""
+
+    CONVS = {0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128)}
+    CONVS |= {10: (128, 256), 12: (256, 256), 14: (256, 256)}
+    BLOCKS = [(0, 2), (5, 7), (10, 12, 14)]
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.ModuleDict(
+            {str(i): nn.Conv2d(a, b, 3, padding=1) for i, (a, b) in self.CONVS.items()}
+        )
+
+    def forward(self, images01):
+        x, maps = images01, []
+        for block in self.BLOCKS:
+            for i in block:
+                x = F.relu(self.features[str(i)](x))
+            x = F.max_pool2d(x, 2)
+            maps.append(x)
+        return maps
+
+
+class Fire(nn.Module):
+    """SqueezeNet's block: a 1x1 squeeze, then 1x1 and 3x3 expansions side by side."""
+
+    def __init__(self, in_channels, squeeze, expand):
+        super().__init__()
+        self.squeeze = nn.Conv2d(in_channels, squeeze, 1)
+        self.expand1x1 = nn.Conv2d(squeeze, expand, 1)
+        self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
+
+    def forward(self, x):
+        x = F.relu(self.squeeze(x))
+        return torch.cat([F.relu(self.expand1x1(x)), F.relu(self.expand3x3(x))], dim=1)
+
+
+class SqueezeNetFeatures(nn.Module):
+    """SqueezeNet 1.1 (original weights: BGR, 0..255, mean subtracted) before each of its max-pools."""
+
+    MEAN_BGR = (104.0, 117.0, 123.0)
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.ModuleDict(
+            {
+                "0": nn.Conv2d(3, 64, 3, stride=2),
+                "3": Fire(64, 16, 64),
+                "4": Fire(128, 16, 64),
+                "6": Fire(128, 32, 128),
+                "7": Fire(256, 32, 128),
+            }
+        )
+
+    def forward(self, images01):
+        mean = images01.new_tensor(self.MEAN_BGR)[:, None, None]
+        first = F.relu(self.features["0"](images01.flip(1) * 255 - mean))
+        second = self.features["4"](self.features["3"](pool(first)))
+        third = self.features["7"](self.features["6"](pool(second)))
+        return [first, second, third]
+
+
+def pool(x):
+    return F.max_pool2d(x, 3, stride=2, ceil_mode=True)
+
+
+NETWORKS = (SqueezeNetFeatures, VGG16Features)
+
+
+def load_perceptual_network(name_or_path):
+    """Frozen network for the losses: "vgg16" (fetched from the Hub once) or the path of a safetensors
+    file of VGG-16 or SqueezeNet 1.1 with torchvision's key names.
+
+    Raises: FileNotFoundError when neither a file nor the Hub is there; ValueError for other contents.
+    """
+    if name_or_path == "vgg16":
+        name_or_path = download_weights(VGG16_REPOSITORY, "model.safetensors")
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"perceptual network {str(name_or_path)!r} is neither 'vgg16' nor a file; expected "
+            "'vgg16' or the path of a .safetensors file of VGG-16 or SqueezeNet 1.1"
+        )
+    with safe_open(path, "pt") as file:
+        present = set(file.keys())
+        for network_class in NETWORKS:
+            network = network_class()
+            names = set(network.state_dict())
+            if names <= present:
+                state = {name: file.get_tensor(name).float() for name in names}
+                network.load_state_dict(state)
+                return network.eval().requires_grad_(False)
+    raise ValueError(
+        f"{str(path)!r} holds neither VGG-16 nor SqueezeNet 1.1 (first keys: {sorted(present)[:3]}); "
+        "expected torchvision's key names, as features.0.weight"
+    )
+
+
+def perceptual_loss(maps, target_maps):
+    """L_perc: sum over the maps of the mean absolute difference."""
+    return sum((a - b).abs().mean() for a, b in zip(maps, target_maps))
+
+
+def gram(x):
+    """Un-normalised Gram matrix [N,C,C] of a map [N,C,H,W], in fp32: sums of products overflow fp16."""
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.float().flatten(2)
+        return x @ x.transpose(1, 2)
+
+
+def style_loss(maps, target_maps):
+    """L_style: sum over the maps of mean |Gram(a) - Gram(b)| / (C H W)."""
+    total = 0
+    for a, b in zip(maps, target_maps):
+        _, c, h, w = a.shape
+        total = total + (gram(a) - gram(b)).abs().mean() / (c * h * w)
+    return total
