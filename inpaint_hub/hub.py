@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from huggingface_hub import (
+    HfApi,
     PyTorchModelHubMixin,
     hf_hub_download,
     load_torch_model,
@@ -98,7 +99,13 @@ class HubModel(
         return dict(self._hub_mixin_config or {})
 
     def save_pretrained(
-        self, save_directory, *, variant=None, max_shard_size="5GB", safe_serialization=True, **kwargs
+        self,
+        save_directory,
+        *,
+        variant=None,
+        max_shard_size="5GB",
+        safe_serialization=True,
+        **kwargs,
     ):
         """Write config.json, model[.<variant>].safetensors and README.md; kwargs: the mixin's (push_to_hub, ...).
 
@@ -214,3 +221,13 @@ def _sharded_state(index):
             )
         state.update(load_file(file))
     return state
+
+
+def push_folder(folder, repo_id, commit_message=None, private=None, token=None, create_pr=False):
+    """Create the Hub repository if need be and upload a folder as one commit; returns its address."""
+    api = HfApi(token=token)
+    repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+    message = commit_message or "Upload with inpaint_hub"
+    return api.upload_folder(
+        repo_id=repo_id, folder_path=folder, commit_message=message, create_pr=create_pr
+    )

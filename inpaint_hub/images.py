@@ -112,7 +112,9 @@ def read_images(image):
 
 def _from_pil(image):
     if 0 in image.size:
-        raise ValueError(f"image has size {image.size}, expected at least 1x1 px; is the file empty?")
+        raise ValueError(
+            f"image has size {image.size}, expected at least 1x1 px; is the file empty?"
+        )
     try:
         image = ImageOps.exif_transpose(image)
     except OSError as error:

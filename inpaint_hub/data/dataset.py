@@ -139,6 +139,8 @@ class EndlessSampler(Sampler):
         return self._cached[1]
 
     def __iter__(self):
-        for batch in itertools.count(self.start_batch * self.num_processes + self.rank, self.num_processes):
+        for batch in itertools.count(
+            self.start_batch * self.num_processes + self.rank, self.num_processes
+        ):
             first = batch * self.batch_size
             yield [self.position(k) for k in range(first, first + self.batch_size)]

@@ -49,6 +49,8 @@ class PSPEncoder(HubModel):
         self.w_avg.copy_(w_avg)
 
     def forward(self, masked_image, mask):
-        levels = self.backbone(encoder_input(masked_image, mask, self.input_size, self.mask_channel))
+        levels = self.backbone(
+            encoder_input(masked_image, mask, self.input_size, self.mask_channel)
+        )
         offsets = [head(levels[level_of(i)]) for i, head in enumerate(self.map_to_style)]
         return self.w_avg + torch.stack(offsets, dim=1).to(self.w_avg.dtype)

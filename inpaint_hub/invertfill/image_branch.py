@@ -24,7 +24,10 @@ class FeatureBranch(nn.Module):
     def __init__(self, resolution, channel_base, channel_max, fw_resolutions, branch_channel_max):
         super().__init__()
         self.resolutions = [2**k for k in range(int(math.log2(resolution)), 1, -1)]
-        width = {r: min(channels_at(r, channel_base, channel_max), branch_channel_max) for r in self.resolutions}
+        width = {
+            r: min(channels_at(r, channel_base, channel_max), branch_channel_max)
+            for r in self.resolutions
+        }
         self.from_rgb = EqualConv2d(4, width[resolution], 1, activation="lrelu")
         self.convs, self.downs, self.to_features = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for r in self.resolutions:
@@ -35,7 +38,9 @@ class FeatureBranch(nn.Module):
             if r == min(fw_resolutions):
                 self.resolutions = self.resolutions[: self.resolutions.index(r) + 1]
                 break
-            self.downs[str(r)] = EqualConv2d(width[r], width[r // 2], 3, down=True, activation="lrelu")
+            self.downs[str(r)] = EqualConv2d(
+                width[r], width[r // 2], 3, down=True, activation="lrelu"
+            )
 
     def forward(self, masked_image, mask):
         x = self.from_rgb(torch.cat([masked_image, mask], dim=1))

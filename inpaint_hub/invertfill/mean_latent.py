@@ -40,9 +40,13 @@ class SoftMeanLatent:
         if mode not in MODES:
             raise ValueError(f"mode is {mode!r}, expected one of {MODES}")
         if not 0 <= tau <= 1:
-            raise ValueError(f"tau is {tau}, expected a number in [0,1]; the paper's idea is about 0.001")
+            raise ValueError(
+                f"tau is {tau}, expected a number in [0,1]; the paper's idea is about 0.001"
+            )
         if not 0 < arrival_tolerance < 1:
-            raise ValueError(f"arrival_tolerance is {arrival_tolerance}, expected one in (0,1), as 0.05")
+            raise ValueError(
+                f"arrival_tolerance is {arrival_tolerance}, expected one in (0,1), as 0.05"
+            )
         self.mapping, self.generator = mapping, generator
         self.mode, self.tau = mode, tau
         self.num_mean_samples, self.arrival_tolerance = num_mean_samples, arrival_tolerance

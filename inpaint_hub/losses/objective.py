@@ -10,7 +10,9 @@ from inpaint_hub.losses.fidelity import fidelity_loss
 from inpaint_hub.losses.perceptual import perceptual_loss, style_loss
 from inpaint_hub.losses.reconstruction import hole_loss, tv_loss, valid_loss
 
-MIN_NETWORK_PX = 64  # smaller pictures are enlarged before the perceptual network, whose maps would vanish
+MIN_NETWORK_PX = (
+    64  # smaller pictures are enlarged before the perceptual network, whose maps would vanish
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,11 @@ class InvertFillObjective:
         logs["inpainting_loss"] = inpainting
         logs["multi_scale_loss"] = sum(self.multi_scale((o + 1) / 2, image) for o in coarse)
         logs["fidelity_loss"] = fidelity_loss(ws, w_bar, w_std)
-        total = inpainting + w.multi_scale * logs["multi_scale_loss"] + w.fidelity * logs["fidelity_loss"]
+        total = (
+            inpainting
+            + w.multi_scale * logs["multi_scale_loss"]
+            + w.fidelity * logs["fidelity_loss"]
+        )
         return total, logs
 
     def _pair(self, a, b):

@@ -15,7 +15,9 @@ def width_height(size):
     """
     width, height = (size, size) if np.isscalar(size) else size
     if width < 1 or height < 1:
-        raise ValueError(f"mask size is {size}, expected a side or (width, height) of at least 1 px")
+        raise ValueError(
+            f"mask size is {size}, expected a side or (width, height) of at least 1 px"
+        )
     return int(width), int(height)
 
 

@@ -8,6 +8,7 @@ from diffusers.utils import BaseOutput
 from PIL import Image
 
 from inpaint_hub.images import to_pixels
+from inpaint_hub.pipelines import base  # noqa: F401  registers HubModel with diffusers
 from inpaint_hub.stylegan2 import StyleGAN2Generator
 
 

@@ -23,7 +23,9 @@ class EqualLinear(nn.Module):
     activation: None or "lrelu" (slope 0.2, gain sqrt(2)). lr_multiplier scales weight and bias alike.
     """
 
-    def __init__(self, in_features, out_features, bias_init=0.0, lr_multiplier=1.0, activation=None):
+    def __init__(
+        self, in_features, out_features, bias_init=0.0, lr_multiplier=1.0, activation=None
+    ):
         super().__init__()
         assert activation in (None, "lrelu"), activation
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
@@ -43,7 +45,9 @@ class EqualConv2d(nn.Module):
     The blur before a strided convolution pads so that the result is exactly half the input's size.
     """
 
-    def __init__(self, in_channels, out_channels, kernel_size, down=False, bias=True, activation=None):
+    def __init__(
+        self, in_channels, out_channels, kernel_size, down=False, bias=True, activation=None
+    ):
         super().__init__()
         assert activation in (None, "lrelu"), activation
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
@@ -118,7 +122,9 @@ class StyledConv(nn.Module):
             return self.noise_const.to(x.dtype)
         shape = (1, *x.shape[2:])
         if isinstance(generator, (list, tuple)):
-            drawn = [torch.randn(shape, generator=g, device=g.device).to(x.device) for g in generator]
+            drawn = [
+                torch.randn(shape, generator=g, device=g.device).to(x.device) for g in generator
+            ]
             return torch.stack(drawn).to(x.dtype)
         device = x.device if generator is None else generator.device
         return torch.randn(len(x), *shape, generator=generator, device=device).to(x)

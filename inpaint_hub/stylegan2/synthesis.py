@@ -106,7 +106,13 @@ class SynthesisNetwork(nn.Module):
         for r in self.resolutions:
             last = first + (2 if r == 4 else 3)
             x, rgb = self.blocks[str(r)](
-                x, rgb, ws[:, first:last], features.get(r), rgb_features.get(r), noise_mode, generator
+                x,
+                rgb,
+                ws[:, first:last],
+                features.get(r),
+                rgb_features.get(r),
+                noise_mode,
+                generator,
             )
             activations[r] = x
             first = last - 1

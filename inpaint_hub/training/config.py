@@ -14,12 +14,17 @@ def option(default, text):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    method: Method = option("invertfill", "what to train: the generator, or an inversion encoder on it")
-    train_data_dir: str = option("", "folder of pictures or of train-*.parquet (and validation-*.parquet)")
+    method: Method = option(
+        "invertfill", "what to train: the generator, or an inversion encoder on it"
+    )
+    train_data_dir: str = option(
+        "", "folder of pictures or of train-*.parquet (and validation-*.parquet)"
+    )
     output_dir: str = option("", "where checkpoints, samples, logs and the final pipeline go")
     pretrained_model_name_or_path: str = option(
-        "", "pipeline (folder or Hub id) whose `gan` an encoder is trained on; its encoder, if of the same "
-        "kind, is where the training starts"
+        "",
+        "pipeline (folder or Hub id) whose `gan` an encoder is trained on; its encoder, if of the same "
+        "kind, is where the training starts",
     )
     resolution: int = option(64, "side of the training pictures in px, a power of two")
     max_train_samples: int = option(0, "use only the first so many pictures; 0 = all")
@@ -31,12 +36,16 @@ class TrainConfig:
     max_train_steps: int = option(10_000, "optimiser steps of the whole run")
     learning_rate: float = option(1e-4, "Adam's step size (generator or encoder)")
     discr_learning_rate: float = option(2e-3, "Adam's step size of the discriminator")
-    lr_scheduler: str = option("constant", "constant, linear, cosine, ... (diffusers' get_scheduler)")
+    lr_scheduler: str = option(
+        "constant", "constant, linear, cosine, ... (diffusers' get_scheduler)"
+    )
     lr_warmup_steps: int = option(0, "steps of linear warm-up")
     adam_beta1: float = option(0.9, "Adam's first decay (stylegan2: 0)")
     adam_beta2: float = option(0.999, "Adam's second decay (stylegan2: 0.99)")
     max_grad_norm: float = option(1.0, "clip the encoder's gradients at this norm; 0 = off")
-    ema_decay: float = option(0.999, "decay of the exponential moving average of the weights per step")
+    ema_decay: float = option(
+        0.999, "decay of the exponential moving average of the weights per step"
+    )
     mixed_precision: Literal["no", "bf16", "fp16"] = option(
         "no", "bf16 is fast on GPUs and on CPUs with AMX or AVX512-BF16, slow on others"
     )
@@ -47,7 +56,9 @@ class TrainConfig:
     resume_from_checkpoint: str = option("", "`latest` or the path of a checkpoint-<step>")
     validation_steps: int = option(500, "steps between sample grids")
     num_validation_images: int = option(8, "held-out pictures in the sample grid")
-    report_to: str = option("jsonl,tensorboard", "comma-separated trackers: jsonl, tensorboard, any accelerate knows")
+    report_to: str = option(
+        "jsonl,tensorboard", "comma-separated trackers: jsonl, tensorboard, any accelerate knows"
+    )
     logging_steps: int = option(20, "steps between log lines")
 
     z_dim: int = option(512, "size of z")
@@ -59,19 +70,29 @@ class TrainConfig:
     r1_interval: int = option(16, "steps between R1 penalties")
     style_mixing_probability: float = option(0.9, "share of samples made from two latents")
 
-    backbone: Literal["irse50", "resnet34", "small"] = option("small", "the encoder's feature pyramid")
+    backbone: Literal["irse50", "resnet34", "small"] = option(
+        "small", "the encoder's feature pyramid"
+    )
     backbone_width: int = option(32, "channels of the small backbone's first stage")
     style_channels: int = option(512, "channels inside map2style")
     structure_channels: int = option(128, "channels inside map2structure")
     mask_channel: bool = option(True, "show the mask to the encoder")
     premodulation: bool = option(True, "pre-modulation (InvertFill Eq. 1); off is an ablation arm")
-    fw_mode: Literal["feature", "rgb", "none"] = option("feature", "how I_m enters the generator; none = W+ only")
-    sml_mode: Literal["soft", "static"] = option("soft", "mean latent of the fidelity loss: soft-update or w_avg")
+    fw_mode: Literal["feature", "rgb", "none"] = option(
+        "feature", "how I_m enters the generator; none = W+ only"
+    )
+    sml_mode: Literal["soft", "static"] = option(
+        "soft", "mean latent of the fidelity loss: soft-update or w_avg"
+    )
     sml_tau: float = option(1e-3, "tau of the soft update")
     sml_num_mean_samples: int = option(16, "latents averaged into one target mean latent")
-    sml_arrival_tolerance: float = option(0.05, "share of the first gap at which the target is re-sampled")
+    sml_arrival_tolerance: float = option(
+        0.05, "share of the first gap at which the target is re-sampled"
+    )
 
-    perceptual_network: str = option("vgg16", "vgg16, or the path of a SqueezeNet/VGG safetensors file")
+    perceptual_network: str = option(
+        "vgg16", "vgg16, or the path of a SqueezeNet/VGG safetensors file"
+    )
     valid_weight: float = option(1.0, "weight of the loss on known pixels")
     hole_weight: float = option(6.0, "weight of the loss on the hole")
     perceptual_weight: float = option(0.05, "weight of the perceptual loss")
@@ -99,7 +120,10 @@ class TrainConfig:
 
 
 def _add_flag(parser, f):
-    options = {"help": f"{f.metadata['help']} (default: {f.default!r})", "default": argparse.SUPPRESS}
+    options = {
+        "help": f"{f.metadata['help']} (default: {f.default!r})",
+        "default": argparse.SUPPRESS,
+    }
     if f.type is bool:
         options["action"] = argparse.BooleanOptionalAction
     elif get_origin(f.type) is Literal:
@@ -112,7 +136,8 @@ def _add_flag(parser, f):
 def parse_config(arguments, presets):
     """Command line -> TrainConfig: the preset's fields, then the flags given. `presets`: {name: dict of fields}."""
     parser = argparse.ArgumentParser(
-        description="Train StyleGAN2, InvertFill or pSp.", formatter_class=argparse.RawTextHelpFormatter
+        description="Train StyleGAN2, InvertFill or pSp.",
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument(
         "--preset",

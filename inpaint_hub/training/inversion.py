@@ -24,13 +24,17 @@ class EncoderTraining(TrainingMethod):
 
     def __init__(self, config, accelerator):
         super().__init__(config, accelerator)
-        gan = StyleGAN2Generator.from_pretrained(config.pretrained_model_name_or_path, subfolder="gan")
+        gan = StyleGAN2Generator.from_pretrained(
+            config.pretrained_model_name_or_path, subfolder="gan"
+        )
         if gan.resolution != config.resolution:
             raise ValueError(
                 f"--resolution is {config.resolution} but the generator in "
                 f"{config.pretrained_model_name_or_path!r} makes {gan.resolution} px pictures; use that"
             )
-        self.gan = gan.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        self.gan = (
+            gan.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        )
         w_rng = torch.Generator().manual_seed(config.seed)
         self.w_mean, self.w_std = (w.to(self.device) for w in gan.w_statistics(generator=w_rng))
         network = load_perceptual_network(config.perceptual_network)
@@ -148,7 +152,10 @@ class PSPTraining(EncoderTraining):
             "perceptual_loss": perceptual_loss(self.network(fake01), self.network(real01)),
         }
         c = self.config
-        total = c.hole_weight * logs["reconstruction_loss"] + c.perceptual_weight * logs["perceptual_loss"]
+        total = (
+            c.hole_weight * logs["reconstruction_loss"]
+            + c.perceptual_weight * logs["perceptual_loss"]
+        )
         return total, logs
 
     @torch.no_grad()

@@ -60,7 +60,9 @@ def make_method(config, accelerator):
         return StyleGAN2Training(config, accelerator)
     from inpaint_hub.training.inversion import InvertFillTraining, PSPTraining
 
-    return {"invertfill": InvertFillTraining, "psp": PSPTraining}[config.method](config, accelerator)
+    return {"invertfill": InvertFillTraining, "psp": PSPTraining}[config.method](
+        config, accelerator
+    )
 
 
 class Progress:

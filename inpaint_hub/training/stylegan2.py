@@ -20,7 +20,9 @@ class StyleGAN2Training(TrainingMethod):
         c = config
         channels = {"channel_base": c.channel_base, "channel_max": c.channel_max}
         if c.pretrained_model_name_or_path:
-            gan = StyleGAN2Generator.from_pretrained(c.pretrained_model_name_or_path, subfolder="gan")
+            gan = StyleGAN2Generator.from_pretrained(
+                c.pretrained_model_name_or_path, subfolder="gan"
+            )
         else:
             gan = StyleGAN2Generator(
                 resolution=c.resolution,

@@ -1,0 +1,31 @@
+"""Seams: how a fill meets the known pixels, which stay as they are. Masks: bool [H,W], True = hole."""
+
+import numpy as np
+from scipy import ndimage
+
+
+def dilate(mask, radius_px):
+    """The hole grown by a square of radius_px in all directions; what it gains is repainted too."""
+    if radius_px == 0:
+        return mask
+    return ndimage.maximum_filter(mask, size=2 * radius_px + 1)
+
+
+def feather(mask, radius_px):
+    """Weights of the fill, float32 [H,W]: rising inside the hole from its border to 1 at radius_px, 0 outside."""
+    if radius_px == 0 or mask.all():
+        return mask.astype(np.float32)
+    distance = ndimage.distance_transform_edt(mask)
+    return np.minimum(distance / (radius_px + 1), 1).astype(np.float32)
+
+
+def feathered(rgb, known, mask, radius_px):
+    """`rgb` with a soft rim: inside the hole near its border it fades into the nearest known colour.
+
+    rgb, known: float32 [H,W,3]; outside the mask the result means nothing, it is never used there.
+    """
+    if radius_px == 0 or mask.all() or not mask.any():
+        return rgb
+    nearest = ndimage.distance_transform_edt(mask, return_distances=False, return_indices=True)
+    weight = feather(mask, radius_px)[..., None]
+    return weight * rgb + (1 - weight) * known[tuple(nearest)]

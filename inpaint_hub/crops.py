@@ -1,0 +1,172 @@
+"""Where to cut a picture around its holes, and how the fill goes back (SPEC G: crop around the hole).
+
+Networks see squares of their own resolution. A window is a square of the picture, which may reach past
+the border; there the picture is reflected.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+COARSE_PX = 256  # holes are grouped on a grid of about this many cells
+
+
+class Window(NamedTuple):
+    """Square [top : top + side, left : left + side] of a picture, in px; may reach past its border."""
+
+    left: int
+    top: int
+    side: int
+
+
+def bounding_box(mask):
+    """(left, top, right, bottom) of the hole, the last two exclusive."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def place(low, high, side, length):
+    """Start of a run of `side` centred on [low, high), moved inside [0, length) when it fits there."""
+    start = (low + high - side) // 2
+    return min(max(start, 0), length - side) if side <= length else (length - side) // 2
+
+
+def window_around(left, top, right, bottom, side, size):
+    width, height = size
+    return Window(place(left, right, side, width), place(top, bottom, side, height), side)
+
+
+def whole_window(mask):
+    """One window with as much of the picture as a square holds and the whole hole; [] without a hole.
+
+    The side is the picture's short side when the hole fits into that, else its long side.
+    """
+    if not mask.any():
+        return []
+    height, width = mask.shape
+    left, top, right, bottom = bounding_box(mask)
+    short = min(width, height)
+    side = short if max(right - left, bottom - top) <= short else max(width, height)
+    return [window_around(left, top, right, bottom, side, (width, height))]
+
+
+def hole_windows(mask, padding_px, min_side):
+    """One window for each group of holes whose windows would touch; [] without a hole.
+
+    A window holds its holes with padding_px around them and is at least min_side wide; windows share no
+    hole, and every hole lies in one.
+    """
+    if not mask.any():
+        return []
+    height, width = mask.shape
+    cell = max(1, max(width, height) // COARSE_PX)
+    rows, columns = -(-height // cell), -(-width // cell)
+    padded = np.pad(mask, ((0, rows * cell - height), (0, columns * cell - width)))
+    coarse = padded.reshape(rows, cell, columns, cell).any(axis=(1, 3))
+    labels, _ = ndimage.label(coarse, structure=np.ones((3, 3)))
+    boxes = []
+    for down, across in ndimage.find_objects(labels):
+        part = (
+            slice(down.start * cell, down.stop * cell),
+            slice(across.start * cell, across.stop * cell),
+        )
+        left, top, right, bottom = bounding_box(mask[part])
+        x, y = across.start * cell, down.start * cell
+        boxes.append((left + x, top + y, right + x, bottom + y))
+
+    def window_of(box):
+        left, top, right, bottom = box
+        side = max(max(right - left, bottom - top) + 2 * padding_px, min_side)
+        return window_around(*box, side, (width, height))
+
+    groups = []
+    while boxes:
+        box = boxes.pop()
+        touching = [g for g in groups if _overlap(window_of(g), window_of(box))]
+        if touching:
+            groups = [g for g in groups if g not in touching]
+            joined = np.array([box, *touching])
+            boxes.append((*joined[:, :2].min(axis=0).tolist(), *joined[:, 2:].max(axis=0).tolist()))
+        else:
+            groups.append(box)
+    return [window_of(g) for g in sorted(groups, key=lambda b: (b[1], b[0]))]
+
+
+def _overlap(a, b):
+    return (
+        abs((2 * a.left + a.side) - (2 * b.left + b.side)) < a.side + b.side
+        and abs((2 * a.top + a.side) - (2 * b.top + b.side)) < a.side + b.side
+    )
+
+
+def _reflected(start, side, length):
+    """Indices start .. start + side - 1, reflected at the borders of [0, length)."""
+    index = np.arange(start, start + side)
+    if length == 1:
+        return np.zeros_like(index)
+    index = np.abs(index) % (2 * length - 2)
+    return np.where(index >= length, 2 * length - 2 - index, index)
+
+
+def _region(array, window):
+    height, width = array.shape[:2]
+    if window.left >= 0 and window.top >= 0:
+        if window.left + window.side <= width and window.top + window.side <= height:
+            return array[
+                window.top : window.top + window.side, window.left : window.left + window.side
+            ]
+    rows = _reflected(window.top, window.side, height)
+    columns = _reflected(window.left, window.side, width)
+    return array[rows[:, None], columns]
+
+
+def _filter(window, size):
+    """Area average when shrinking, bilinear when enlarging: both have the small supports cut_mask needs."""
+    return Image.Resampling.BOX if window.side >= size else Image.Resampling.BILINEAR
+
+
+def cut(pixels, window, size):
+    """uint8 [H,W,3] -> the window as uint8 [size,size,3]."""
+    region = np.ascontiguousarray(_region(pixels, window))
+    return np.asarray(Image.fromarray(region).resize((size, size), _filter(window, size)))
+
+
+def cut_mask(mask, window, size):
+    """bool [H,W] -> bool [size,size]: hole wherever a hole pixel has a share in what `cut` shows."""
+    region = np.ascontiguousarray(_region(mask, window)).astype(np.float32)
+    return np.asarray(Image.fromarray(region).resize((size, size), _filter(window, size))) > 0
+
+
+def window_slices(window, shape):
+    """The part of the picture that the window covers: (rows, columns) slices."""
+    height, width = shape[:2]
+    return (
+        slice(max(window.top, 0), min(window.top + window.side, height)),
+        slice(max(window.left, 0), min(window.left + window.side, width)),
+    )
+
+
+def enlarge(patch, window, shape):
+    """Patch float32 [size,size,3] -> the picture's part that the window covers, float32 [h,w,3]."""
+    rows, columns = window_slices(window, shape)
+    scale = len(patch) / window.side
+    part = (
+        (columns.start - window.left) * scale,
+        (rows.start - window.top) * scale,
+        (columns.stop - window.left) * scale,
+        (rows.stop - window.top) * scale,
+    )
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    return np.stack(
+        [
+            np.asarray(
+                Image.fromarray(np.ascontiguousarray(patch[..., c])).resize(
+                    size, Image.Resampling.BICUBIC, box=part
+                )
+            )
+            for c in range(3)
+        ],
+        axis=2,
+    )

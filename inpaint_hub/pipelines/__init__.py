@@ -1,0 +1,16 @@
+"""Pipelines: preprocess -> encode -> generate -> composite."""
+
+from inpaint_hub.pipelines.auto import load_pipeline
+from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
+from inpaint_hub.pipelines.invertfill import InvertFillPipeline
+from inpaint_hub.pipelines.psp import PSPPipeline
+from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
+
+__all__ = [
+    "InpaintOutput",
+    "InpaintPipeline",
+    "InvertFillPipeline",
+    "PSPPipeline",
+    "StyleGAN2Pipeline",
+    "load_pipeline",
+]

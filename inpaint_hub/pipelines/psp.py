@@ -1,0 +1,17 @@
+"""pSp, shown masked pictures, as a pipeline: the inversion InvertFill is compared with."""
+
+from inpaint_hub.inversion import PSPEncoder
+from inpaint_hub.invertfill import FWLatent
+from inpaint_hub.pipelines.base import InpaintPipeline
+from inpaint_hub.stylegan2 import StyleGAN2Generator
+
+
+class PSPPipeline(InpaintPipeline):
+    """Fills holes with pSp's inversion into W+ (pixel2style2pixel, CVPR 2021) of the masked picture."""
+
+    def __init__(self, encoder: PSPEncoder, gan: StyleGAN2Generator):
+        super().__init__()
+        self.register_modules(encoder=encoder, gan=gan)
+
+    def encode(self, masked_image, mask):
+        return FWLatent(self.encoder(masked_image, mask))
