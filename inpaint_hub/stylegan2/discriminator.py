@@ -30,7 +30,8 @@ def minibatch_stddev(x, group_size=4):
     """
     n, c, h, w = x.shape
     group = next(g for g in range(min(group_size, n), 0, -1) if n % g == 0)
-    grouped = x.reshape(group, n // group, c, h, w).float()
+    grouped = x.reshape(group, n // group, c, h, w)
+    grouped = grouped.float() if x.element_size() == 2 else grouped  # half squares underflow
     std = (grouped.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
     channel = std.to(x.dtype).repeat(group)[:, None, None, None].expand(n, 1, h, w)
     return torch.cat([x, channel], dim=1)
