@@ -1,0 +1,73 @@
+"""A feature network described by a list of layers: used for judging only, never in a loss."""
+
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+
+class FeatureNetwork:
+    """Pictures -> pooled features [N,D] by the layers of a JSON file and the safetensors file beside it.
+
+    The JSON has `input` {id, size}, and `layers`: conv, depthwise_conv (weights, stride, same_padding,
+    activation none | relu6), add, global_mean; each with `inputs` and `output` ids. Pictures enter as RGB
+    in [-1,1] at `size`; padding is TensorFlow's SAME.
+
+    Raises: FileNotFoundError when one of the two files is missing.
+    """
+
+    def __init__(self, path):
+        path = Path(path)
+        weights = path.with_suffix(".safetensors")
+        for file in (path, weights):
+            if not file.is_file():
+                raise FileNotFoundError(
+                    f"feature network file {str(file)!r} does not exist; expected a .json list of layers "
+                    "and a .safetensors file of the same name"
+                )
+        description = json.loads(path.read_text())
+        self.name = path.stem
+        self.input_id, self.size = description["input"]["id"], description["input"]["size"]
+        self.layers = description["layers"]
+        self.weights = {k: v.float() for k, v in load_file(weights).items()}
+
+    @torch.no_grad()
+    def __call__(self, pixels):
+        """uint8 [N,H,W,3] -> float32 array [N,D]; resized bilinearly with antialiasing."""
+        x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+        size = (self.size, self.size)
+        x = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
+        values = {self.input_id: x.contiguous(memory_format=torch.channels_last)}
+        for layer in self.layers:
+            inputs = [values[i] for i in layer["inputs"]]
+            values[layer["output"]] = getattr(self, f"_{layer['op']}")(layer, *inputs)
+        return values[self.layers[-1]["output"]].flatten(1).numpy()
+
+    def _conv(self, layer, x, groups=1):
+        weight = self.weights[f"{layer['weights']}.weight"]
+        bias = self.weights[f"{layer['weights']}.bias"]
+        stride = layer["stride"]
+        if layer["same_padding"]:
+            (top, bottom), (left, right) = (
+                same_padding(n, k, stride) for n, k in zip(x.shape[2:], weight.shape[2:])
+            )
+            x = F.pad(x, (left, right, top, bottom))
+        x = F.conv2d(x, weight, bias, stride=stride, groups=groups)
+        return F.relu6(x) if layer["activation"] == "relu6" else x
+
+    def _depthwise_conv(self, layer, x):
+        return self._conv(layer, x, groups=x.shape[1])
+
+    def _add(self, layer, a, b):
+        return a + b
+
+    def _global_mean(self, layer, x):
+        return x.mean(dim=(2, 3))
+
+
+def same_padding(length, kernel, stride):
+    """(before, after): TensorFlow's SAME padding."""
+    total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
+    return total // 2, total - total // 2

@@ -1,0 +1,49 @@
+"""Metrics of one composited picture against the original, both uint8 [H,W,3]."""
+
+import numpy as np
+
+
+def psnr(result, original):
+    """Peak signal-to-noise ratio in dB over all pixels and channels; infinite for equal pictures."""
+    error = np.mean((result.astype(np.float64) - original) ** 2)
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def l1_percent(result, original):
+    """Mean absolute difference in percent of the range."""
+    return float(np.mean(np.abs(result.astype(np.float64) - original)) / 2.55)
+
+
+def ssim(result, original):
+    """Structural similarity of Wang et al. (2004): 11x11 Gaussian window of sigma 1.5, population
+    covariance, mean over the three channels (scikit-image's implementation)."""
+    from skimage.metrics import structural_similarity
+
+    return float(
+        structural_similarity(
+            result,
+            original,
+            channel_axis=2,
+            data_range=255,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+    )
+
+
+def cosine_distance(a, b):
+    """1 - cosine of the angle between feature rows [N,D] -> [N], in [0,2]."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return 1 - (a * b).sum(axis=1) / np.maximum(norms, 1e-12)
+
+
+def bootstrap_interval(values, seed=0, num_resamples=1000, level=0.95):
+    """(low, high): percentile bootstrap interval of the mean over pictures."""
+    values = np.asarray(values, np.float64)
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(0, len(values), (num_resamples, len(values)))
+    means = values[picks].mean(axis=1)
+    tail = (1 - level) / 2
+    return float(np.quantile(means, tail)), float(np.quantile(means, 1 - tail))
