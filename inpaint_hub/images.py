@@ -60,7 +60,7 @@ class Picture:
 
 def _quantise(x, dtype):
     """Float in [0,1] -> dtype's own range, rounded."""
-    if dtype == bool:
+    if dtype.kind == "b":
         return x >= 0.5
     if dtype.kind == "f":
         return x.astype(dtype)
@@ -72,7 +72,7 @@ def _to_bytes(values):
     """Native values -> uint8 of the same shape, rounded."""
     if values.dtype == np.uint8:
         return values
-    if values.dtype == bool:
+    if values.dtype.kind == "b":
         return values.astype(np.uint8) * 255
     if values.dtype.kind == "f":
         return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
@@ -365,6 +365,6 @@ def _unit_rgb(filled):
     values = _as_colour(_native_of(filled))
     if values.dtype.kind == "f":
         return values.astype(np.float32)
-    if values.dtype == bool:
+    if values.dtype.kind == "b":
         return values.astype(np.float32)
     return values.astype(np.float32) / (255 if values.dtype == np.uint8 else 65535)

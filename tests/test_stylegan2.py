@@ -90,7 +90,9 @@ def test_r1_of_a_linear_discriminator_is_its_squared_weight():
     images = torch.randn(5, 3, 4, 4).requires_grad_()
     weight = torch.randn(3, 4, 4)
     scores = (images * weight).sum(dim=(1, 2, 3))[:, None]
-    assert r1_penalty(scores, images).item() == pytest.approx(weight.square().sum().item(), rel=1e-5)
+    assert r1_penalty(scores, images).item() == pytest.approx(
+        weight.square().sum().item(), rel=1e-5
+    )
 
 
 def test_logistic_losses_at_zero_scores_are_log_two():

@@ -39,7 +39,10 @@ def rosinality_generator_names(resolutions):
     convs = [("4.conv", "conv1", 0)]
     rgbs = [("4.to_rgb", "to_rgb1")]
     for k, r in enumerate(resolutions[1:]):
-        convs += [(f"{r}.up_conv", f"convs.{2 * k}", 2 * k + 1), (f"{r}.conv", f"convs.{2 * k + 1}", 2 * k + 2)]
+        convs += [
+            (f"{r}.up_conv", f"convs.{2 * k}", 2 * k + 1),
+            (f"{r}.conv", f"convs.{2 * k + 1}", 2 * k + 2),
+        ]
         rgbs += [(f"{r}.to_rgb", f"to_rgbs.{k}")]
     for ours, theirs, noise in convs:
         prefix = f"synthesis.blocks.{ours}"
@@ -150,7 +153,9 @@ def test_generator_matches_rosinality_with_one_w_per_layer(rosinality):
 
 def test_generator_matches_rosinality_from_z(rosinality):
     data = np.load(FIXTURES / "rosinality-generator-64.npz")
-    assert_reproduces(rosinality(torch.from_numpy(data["z"].astype(np.float32))), data["image_from_z"])
+    assert_reproduces(
+        rosinality(torch.from_numpy(data["z"].astype(np.float32))), data["image_from_z"]
+    )
 
 
 @pytest.mark.parametrize(("key", "psi"), [("image", 1.0), ("image_psi07", 0.7)])

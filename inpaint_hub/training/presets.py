@@ -13,6 +13,11 @@ SMALL_ENCODER = {
     "backbone": "small",
     "style_channels": 128,
     "structure_channels": 128,
+    # SqueezeNet 1.1 sees 0..255, so its maps are larger than VGG-16's: with these weights both terms are
+    # of the order of 6 * hole_loss on a picture blurred to a quarter of its resolution.
+    "perceptual_network": "squeezenet1_1.safetensors",
+    "perceptual_weight": 0.004,
+    "style_weight": 0.006,
     "train_batch_size": 16,
     "learning_rate": 5e-4,
     "lr_scheduler": "cosine",
@@ -52,6 +57,7 @@ def faces64_invertfill():
 
     python train_accelerate.py --preset faces64_invertfill --train_data_dir DATA
         --pretrained_model_name_or_path runs/gan --output_dir runs/invertfill
+        --perceptual_network squeezenet1_1.safetensors
     """
     return {**SMALL_ENCODER, "method": "invertfill", "backbone_width": 32}
 
@@ -61,6 +67,7 @@ def faces64_psp():
 
     python train_accelerate.py --preset faces64_psp --train_data_dir DATA
         --pretrained_model_name_or_path runs/gan --output_dir runs/psp
+        --perceptual_network squeezenet1_1.safetensors
     """
     return {**SMALL_ENCODER, "method": "psp", "backbone_width": 32}
 
