@@ -29,7 +29,10 @@ class TrainingMethod:
         optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=betas)
         processes = self.accelerator.num_processes  # accelerate steps the schedule once per process
         scheduler = get_scheduler(
-            c.lr_scheduler, optimizer, c.lr_warmup_steps * processes, c.max_train_steps * processes
+            c.lr_scheduler,
+            optimizer,
+            num_warmup_steps=c.lr_warmup_steps * processes,
+            num_training_steps=c.max_train_steps * processes,
         )
         model, optimizer, scheduler = self.accelerator.prepare(model, optimizer, scheduler)
         self.models.append(model)
