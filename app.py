@@ -147,6 +147,8 @@ def build_demo(pipe):
                     format="png",
                     type="pil",
                     columns=4,
+                    height=240,
+                    object_fit="contain",
                     buttons=["download", "fullscreen"],
                     elem_id="results",
                 )

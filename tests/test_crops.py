@@ -1,0 +1,111 @@
+"""Where pictures are cut around their holes."""
+
+import numpy as np
+import pytest
+
+from inpaint_hub.crops import (
+    Window,
+    cut,
+    cut_mask,
+    enlarge,
+    hole_windows,
+    whole_window,
+    window_slices,
+)
+
+
+def holes(shape, *boxes):
+    mask = np.zeros(shape, bool)
+    for left, top, right, bottom in boxes:
+        mask[top:bottom, left:right] = True
+    return mask
+
+
+def inside(window, box):
+    left, top, right, bottom = box
+    return (
+        window.left <= left
+        and window.top <= top
+        and right <= window.left + window.side
+        and bottom <= window.top + window.side
+    )
+
+
+def test_no_hole_no_window():
+    empty = np.zeros((40, 60), bool)
+    assert whole_window(empty) == [] and hole_windows(empty, 8, 16) == []
+
+
+@pytest.mark.parametrize(
+    "box, window",
+    [
+        ((50, 5, 60, 15), Window(20, 0, 40)),  # right edge: moved inside
+        ((0, 0, 10, 10), Window(0, 0, 40)),
+        ((25, 10, 35, 20), Window(10, 0, 40)),  # centred on the hole
+        ((5, 10, 55, 20), Window(0, -10, 60)),  # wider than high: reaches past the border
+    ],
+)
+def test_the_largest_square_is_placed_around_the_hole(box, window):
+    assert whole_window(holes((40, 60), box)) == [window]
+
+
+def test_distant_holes_are_cut_separately_and_near_ones_together():
+    a, b, c = (100, 100, 160, 150), (2000, 900, 2050, 990), (2080, 900, 2100, 930)
+    windows = hole_windows(holes((3000, 4000), a, b, c), padding_px=32, min_side=64)
+    assert len(windows) == 2
+    for box in (a, b, c):
+        assert sum(inside(w, box) for w in windows) == 1
+    assert windows[0].side == 60 + 64
+
+
+def test_windows_never_share_a_hole():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        boxes = [
+            (x, y, x + w, y + h)
+            for x, y, w, h in zip(
+                rng.integers(0, 560, 12),
+                rng.integers(0, 360, 12),
+                rng.integers(1, 40, 12),
+                rng.integers(1, 40, 12),
+            )
+        ]
+        mask = holes((400, 600), *boxes)
+        windows = hole_windows(mask, padding_px=10, min_side=32)
+        covered = np.zeros(mask.shape, int)
+        for window in windows:
+            covered[window_slices(window, mask.shape)] += 1
+        assert (covered[mask] == 1).all()
+
+
+def test_reflection_continues_the_picture_past_its_border():
+    pixels = np.arange(4 * 6, dtype=np.uint8).reshape(4, 6, 1).repeat(3, axis=2)
+    region = cut(pixels, Window(0, -1, 6), 6)[..., 0]
+    assert np.array_equal(region[1:5], pixels[..., 0])
+    assert np.array_equal(region[0], pixels[1, :, 0])
+    assert np.array_equal(region[5], pixels[2, :, 0])
+
+
+def test_a_single_pixel_fills_its_whole_window():
+    pixels = np.full((1, 1, 3), 9, np.uint8)
+    assert (cut(pixels, Window(-2, -2, 5), 8) == 9).all()
+
+
+@pytest.mark.parametrize("side", [8, 20, 37, 64])
+def test_no_hole_pixel_has_a_share_in_what_is_shown_as_known(side):
+    rng = np.random.default_rng(side)
+    pixels = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+    mask = rng.random((side, side)) < 0.1
+    other = pixels.copy()
+    other[mask] = rng.integers(0, 256, (mask.sum(), 3))
+    window = Window(0, 0, side)
+    known = ~cut_mask(mask, window, 16)
+    assert np.array_equal(cut(pixels, window, 16)[known], cut(other, window, 16)[known])
+
+
+def test_enlarging_covers_the_window_inside_the_picture():
+    patch = np.linspace(0, 1, 16, dtype=np.float32)[None, :, None] * np.ones((16, 1, 3), np.float32)
+    part = enlarge(patch, Window(-10, 5, 40), (60, 50))
+    assert part.shape == (40, 30, 3)
+    assert np.all(np.diff(part[20, :, 0]) >= -1e-6)  # the ramp still rises
+    assert 0.2 < part[20, 0, 0] < 0.3  # its first quarter lies outside

@@ -1,0 +1,250 @@
+"""The contract: every kind of picture comes back as it came, with equal values outside the mask."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from inpaint_hub.images import (
+    read_images,
+    read_masks,
+    to_pixels,
+    to_tensor,
+    to_unit,
+    write_pictures,
+)
+
+SIZE = (9, 6)  # width, height
+
+
+def noise(*shape, top=256, dtype=np.uint8):
+    return np.random.default_rng(0).integers(0, top, shape, dtype=dtype)
+
+
+def hole():
+    mask = np.zeros(SIZE[::-1], bool)
+    mask[1:4, 2:7] = True
+    return mask
+
+
+def paint(picture, mask=None):
+    """Red everywhere in the hole."""
+    red = np.zeros((*picture.size[::-1], 3), np.float32)
+    red[..., 0] = 1
+    return picture.fill(red, hole() if mask is None else mask)
+
+
+def pil_pictures():
+    rgb = Image.fromarray(noise(6, 9, 3))
+    palette = rgb.quantize(16)
+    transparent = palette.copy()
+    transparent.info["transparency"] = 3
+    return {
+        "RGB": rgb,
+        "RGBA": Image.fromarray(noise(6, 9, 4), "RGBA"),
+        "L": Image.fromarray(noise(6, 9)),
+        "LA": Image.fromarray(noise(6, 9, 2), "LA"),
+        "P": palette,
+        "P transparent": transparent,
+        "1": Image.fromarray(noise(6, 9, top=2).astype(bool)),
+        "CMYK": Image.frombytes("CMYK", SIZE, noise(6, 9, 4).tobytes()),
+        "YCbCr": Image.frombytes("YCbCr", SIZE, noise(6, 9, 3).tobytes()),
+        "HSV": Image.frombytes("HSV", SIZE, noise(6, 9, 3).tobytes()),
+        "I;16": Image.fromarray(noise(6, 9, top=65536, dtype=np.uint16)),
+        "I": Image.fromarray(noise(6, 9, top=65536, dtype=np.int32)),
+        "F": Image.fromarray(np.random.default_rng(0).random((6, 9), np.float32)),
+    }
+
+
+KEPT_MODE = {"P": "RGB", "P transparent": "RGBA", "1": "L"}
+
+
+@pytest.mark.parametrize("kind", sorted(pil_pictures()))
+def test_pil_pictures_keep_mode_and_known_values(kind):
+    source = pil_pictures()[kind]
+    mode = KEPT_MODE.get(kind, source.mode)
+    filled = paint(read_images(source)[0])
+    assert filled.mode == mode and filled.size == SIZE
+    before, after = np.array(source.convert(mode)), np.array(filled)
+    assert np.array_equal(before[~hole()], after[~hole()])
+    assert not np.array_equal(before[hole()], after[hole()])
+    if mode in ("RGBA", "LA"):
+        assert np.array_equal(before[..., -1], after[..., -1])
+
+
+@pytest.mark.parametrize("kind", sorted(pil_pictures()))
+def test_without_a_hole_nothing_changes(kind):
+    source = pil_pictures()[kind]
+    same = paint(read_images(source)[0], np.zeros(SIZE[::-1], bool))
+    assert np.array_equal(np.array(source.convert(same.mode)), np.array(same))
+
+
+ARRAYS = {
+    "uint8 rgb": noise(6, 9, 3),
+    "uint8 rgba": noise(6, 9, 4),
+    "uint8 grey": noise(6, 9),
+    "uint8 grey 1": noise(6, 9, 1),
+    "uint16 rgb": noise(6, 9, 3, top=65536, dtype=np.uint16),
+    "float32": np.random.default_rng(0).random((6, 9, 3), np.float32),
+    "float64": np.random.default_rng(0).random((6, 9, 3)),
+    "bool": noise(6, 9, top=2).astype(bool),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(ARRAYS))
+def test_arrays_keep_shape_dtype_and_known_values(kind):
+    source = ARRAYS[kind]
+    filled = paint(read_images(source)[0])
+    assert filled.shape == source.shape and filled.dtype == source.dtype
+    assert np.array_equal(filled[~hole()], source[~hole()])
+    assert not np.array_equal(filled[hole()], source[hole()])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_tensors_keep_shape_dtype_and_known_values(dtype, channels):
+    source = torch.from_numpy(noise(channels, 6, 9))
+    source = source if dtype == torch.uint8 else (source.float() / 255).to(dtype)
+    filled = paint(read_images(source)[0])
+    assert filled.shape == source.shape and filled.dtype == dtype
+    known = torch.from_numpy(~hole())
+    assert torch.equal(filled[:, known], source[:, known])
+    assert not torch.equal(filled, source)
+
+
+def test_batches_and_lists_are_pictures_in_order():
+    array, tensor = noise(4, 6, 9, 3), torch.from_numpy(noise(2, 3, 5, 7))
+    pictures = read_images([Image.fromarray(array[0]), array, tensor])
+    assert [p.size for p in pictures] == [SIZE] * 5 + [(7, 5)] * 2
+    assert np.array_equal(pictures[3].pixels, array[2])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation):
+    upright = Image.fromarray(noise(6, 9, 3))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    upright.save(buffer, "PNG", exif=exif)
+    from PIL import ImageOps
+
+    stored = Image.open(buffer)
+    expected = np.array(ImageOps.exif_transpose(stored))
+    assert np.array_equal(read_images(stored)[0].pixels, expected)
+
+
+def test_transparent_pixels_are_seen_over_white():
+    pixels = np.zeros((1, 2, 4), np.uint8)
+    pixels[0, 1, 3] = 255  # the second pixel is opaque black
+    seen = read_images(Image.fromarray(pixels, "RGBA"))[0].pixels
+    assert seen[0].tolist() == [[255, 255, 255], [0, 0, 0]]
+
+
+def test_colour_profile_is_attached_again():
+    source = Image.fromarray(noise(6, 9, 3))
+    source.info["icc_profile"] = b"profile"
+    assert paint(read_images(source)[0]).info["icc_profile"] == b"profile"
+
+
+@pytest.mark.parametrize(
+    "bad, error, message",
+    [
+        ("photo.png", TypeError, "PIL.Image.open"),
+        ([], ValueError, "empty list"),
+        (np.zeros((3, 64, 64)), ValueError, "64 channels"),
+        (np.zeros((0, 4, 3), np.uint8), ValueError, "1x1"),
+        (np.full((4, 4, 3), 255.0), ValueError, "divide by 255"),
+        (np.full((4, 4, 3), -1.0), ValueError, "map \\[-1,1\\]"),
+        (np.full((4, 4, 3), np.nan), ValueError, "NaN"),
+        (np.zeros((4, 4, 3), np.int64), ValueError, "int64"),
+        (torch.zeros(64, 64, 3), ValueError, "channels first"),
+        (np.zeros(5), ValueError, r"\(5,\)"),
+    ],
+)
+def test_bad_pictures_are_errors_that_say_what_to_do(bad, error, message):
+    with pytest.raises(error, match=message):
+        read_images(bad)
+
+
+def test_a_truncated_file_is_an_error_of_its_own(tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(noise(60, 90, 3)).save(buffer, "PNG")
+    (tmp_path / "cut.png").write_bytes(buffer.getvalue()[:4000])
+    with pytest.raises(ValueError, match="cannot be decoded"):
+        read_images(Image.open(tmp_path / "cut.png"))
+
+
+MASKS = {
+    "L": lambda m: Image.fromarray(m.astype(np.uint8) * 255),
+    "1": lambda m: Image.fromarray(m),
+    "RGB": lambda m: Image.fromarray(m.astype(np.uint8) * 255).convert("RGB"),
+    "alpha only": lambda m: Image.merge(
+        "RGBA", [*[Image.new("L", SIZE, 7)] * 3, Image.fromarray(m.astype(np.uint8) * 255)]
+    ),
+    "16 bit": lambda m: Image.fromarray(m.astype(np.uint16) * 65535),
+    "bool": lambda m: m,
+    "0 and 1": lambda m: m.astype(np.uint8),
+    "int64": lambda m: m.astype(np.int64),
+    "0 and 255": lambda m: m.astype(np.uint8) * 255,
+    "float": lambda m: m.astype(np.float32),
+    "tensor": lambda m: torch.from_numpy(m).float(),
+    "tensor 1HW": lambda m: torch.from_numpy(m)[None],
+    "batch": lambda m: m[None, ..., None],
+    "list": lambda m: [m],
+}
+
+
+@pytest.mark.parametrize("kind", sorted(MASKS))
+def test_every_kind_of_mask_means_the_same(kind):
+    picture = read_images(noise(6, 9, 3))
+    assert np.array_equal(read_masks(MASKS[kind](hole()), picture)[0], hole())
+    assert np.array_equal(read_masks(MASKS[kind](hole()), picture, invert=True)[0], ~hole())
+
+
+def test_grey_is_cut_at_one_half_and_other_sizes_are_resized():
+    pictures = read_images(np.zeros((4, 4, 3), np.uint8))
+    grey = np.array([[127, 128], [0, 255]], np.uint8)
+    assert read_masks(grey.repeat(2, 0).repeat(2, 1), pictures)[0][::2, ::2].tolist() == [
+        [False, True],
+        [False, True],
+    ]
+    half = np.zeros((40, 40), bool)
+    half[:, 20:] = True
+    assert read_masks(half, pictures)[0].tolist() == [[False, False, True, True]] * 4
+
+
+def test_one_mask_serves_all_pictures_and_other_counts_are_refused():
+    pictures = read_images(noise(3, 6, 9, 3))
+    assert len(read_masks(hole(), pictures)) == 3
+    with pytest.raises(ValueError, match="2 masks for 3 pictures"):
+        read_masks([hole(), hole()], pictures)
+    with pytest.raises(TypeError, match="str"):
+        read_masks("mask.png", pictures)
+
+
+def test_all_grey_levels_survive_the_network_range():
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    tensor = to_tensor([levels])
+    assert tensor.min() == -1 and tensor.max() == 1
+    assert np.array_equal(to_pixels(tensor)[0], levels)
+    assert to_unit(tensor * 3).min() == 0 and to_unit(tensor * 3).max() == 1
+
+
+def test_output_types_hold_the_same_picture():
+    filled = [paint(p) for p in read_images(noise(2, 6, 9, 3))]
+    as_pil, as_np, as_pt = (write_pictures(filled, kind) for kind in ("pil", "np", "pt"))
+    assert as_np.shape == (2, 6, 9, 3) and as_pt.shape == (2, 3, 6, 9)
+    assert as_np.dtype == np.float32 and as_pt.dtype == torch.float32
+    assert np.array_equal(np.array(as_pil[1]), filled[1])
+    assert np.array_equal(as_np, np.stack(filled).astype(np.float32) / 255)
+    assert torch.equal(as_pt, torch.from_numpy(as_np).permute(0, 3, 1, 2))
+    with pytest.raises(ValueError, match="jpeg"):
+        write_pictures(filled, "jpeg")
+
+
+def test_pictures_of_different_sizes_come_as_a_list():
+    pictures = read_images([noise(6, 9, 3), noise(4, 4, 3)])
+    filled = [p.fill(np.zeros((*p.size[::-1], 3)), np.zeros(p.size[::-1], bool)) for p in pictures]
+    assert [a.shape for a in write_pictures(filled, "np")] == [(6, 9, 3), (4, 4, 3)]

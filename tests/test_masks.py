@@ -1,0 +1,145 @@
+"""Holes: true coverage, polarity, determinism, and what a drawing widget sends."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inpaint_hub.masks import (
+    BANDS,
+    box,
+    coverage,
+    from_editor,
+    mask_in_band,
+    outpainting,
+    random_box,
+    strokes,
+    training_mask,
+)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize("name", sorted(BANDS))
+def test_measured_coverage_lies_in_the_band(name):
+    low, high = BANDS[name]
+    for seed in range(3):
+        mask = mask_in_band(64, low, high, rng(seed))
+        assert mask.dtype == bool and mask.shape == (64, 64)
+        assert low <= mask.sum() / mask.size <= high
+
+
+def test_bands_without_masks_are_errors():
+    with pytest.raises(ValueError, match="none of"):
+        mask_in_band(4, 0.501, 0.502, rng())
+    for low, high in [(0.5, 0.4), (-1, 0.5), (0, 2)]:
+        with pytest.raises(ValueError, match="band is"):
+            mask_in_band(64, low, high, rng())
+
+
+def test_training_masks_spread_over_the_difficulties():
+    covered = [coverage(training_mask(64, r)) for r in [rng()] for _ in range(300)]
+    assert 0.05 <= min(covered) and max(covered) <= 0.95
+    assert np.percentile(covered, 10) < 0.25 and np.percentile(covered, 90) > 0.7
+
+
+@pytest.mark.parametrize("draw", [strokes, random_box, training_mask])
+def test_the_generator_alone_decides(draw):
+    assert np.array_equal(draw((40, 30), rng(1)), draw((40, 30), rng(1)))
+    assert draw((40, 30), rng(1)).shape == (30, 40)
+    assert any(not np.array_equal(draw(64, rng(1)), draw(64, rng(s))) for s in range(2, 6))
+
+
+def test_strokes_have_no_favoured_direction():
+    mean = np.mean(
+        [strokes(64, r, num_strokes=(1, 3)) for r in [rng()] for _ in range(300)], axis=0
+    )
+    halves = [mean[:32].mean(), mean[32:].mean(), mean[:, :32].mean(), mean[:, 32:].mean()]
+    assert max(halves) < 1.3 * min(halves)
+
+
+def test_boxes_are_where_they_are_said_to_be():
+    mask = box((10, 8), left=2, top=3, width=4, height=20)
+    assert mask.sum() == 4 * 5 and mask[3:, 2:6].all()
+    assert not box(8, -5, -5, 2, 2).any()
+
+
+@pytest.mark.parametrize(
+    "side, known",
+    [
+        ("left", np.s_[:, 5:]),
+        ("right", np.s_[:, :15]),
+        ("top", np.s_[2:, :]),
+        ("bottom", np.s_[:6, :]),
+        ("both", np.s_[:, 2:17]),
+        ("all", np.s_[1:7, 2:17]),
+    ],
+)
+def test_outpainting_leaves_the_rest_known(side, known):
+    mask = outpainting((20, 8), side, 0.25)
+    assert not mask[known].any()
+    mask[known] = True
+    assert mask.all()
+
+
+def test_impossible_requests_name_what_they_were_given():
+    with pytest.raises(ValueError, match="diagonal"):
+        outpainting(64, "diagonal", 0.5)
+    with pytest.raises(ValueError, match="ratio=1.5"):
+        outpainting(64, "left", 1.5)
+    with pytest.raises(ValueError, match="0"):
+        strokes(0, rng())
+
+
+def editor_value(*layers, size=(6, 4)):
+    return {"background": Image.new("RGB", size, "red"), "layers": list(layers), "composite": None}
+
+
+def layer(opaque, size=(6, 4)):
+    pixels = np.zeros((size[1], size[0], 4), np.uint8)
+    pixels[opaque] = (255, 255, 255, 40)  # barely visible counts
+    return Image.fromarray(pixels)
+
+
+def test_painted_layers_join_into_the_mask():
+    photo, mask = from_editor(editor_value(layer(np.s_[0, 0]), layer(np.s_[3, 5]), None))
+    expected = np.zeros((4, 6), np.uint8)
+    expected[0, 0] = expected[3, 5] = 255
+    assert mask.mode == "L" and np.array_equal(np.array(mask), expected)
+    assert photo.size == (6, 4)
+
+
+def test_layers_of_another_size_are_fitted_and_opaque_ones_read_by_brightness():
+    _, mask = from_editor(editor_value(layer(np.s_[:, :6], size=(12, 8))))
+    assert np.array(mask)[0].tolist() == [255, 255, 255, 0, 0, 0]
+    black_and_white = Image.new("L", (6, 4))
+    black_and_white.putpixel((1, 2), 255)
+    _, mask = from_editor(editor_value(black_and_white))
+    assert np.flatnonzero(np.array(mask)).tolist() == [2 * 6 + 1]
+
+
+def test_rotated_photos_are_turned_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    value = editor_value(layer(np.s_[0, 0], size=(4, 6)))
+    value["background"].info["exif"] = exif.tobytes()
+    value["background"].getexif()[0x0112] = 6
+    photo, mask = from_editor(value)
+    assert photo.size == mask.size == (4, 6)
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        (None, "no picture"),
+        ({}, "no picture"),
+        ({"background": None, "layers": []}, "no picture"),
+        (editor_value(), "Nothing is painted"),
+        ({"background": Image.new("RGB", (4, 4)), "layers": None}, "Nothing is painted"),
+        (editor_value(layer(np.s_[0:0])), "Nothing is painted"),
+    ],
+)
+def test_missing_pictures_and_strokes_get_friendly_words(value, message):
+    with pytest.raises(ValueError, match=message):
+        from_editor(value)
