@@ -44,6 +44,8 @@ class FakeHub:
         return hashlib.sha1(json.dumps(state).encode()).hexdigest()
 
     def post(self, request, path, body):
+        if path == "/api/validate-yaml":
+            return reply(request, {"errors": [], "warnings": []})
         if path == "/api/repos/create":
             fields = json.loads(body)
             name = f"{fields.get('organization') or 'me'}/{fields['name']}"
