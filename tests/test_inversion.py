@@ -1,0 +1,91 @@
+"""Backbones, style heads and pSp's encoder."""
+
+import pytest
+import torch
+
+from inpaint_hub import PSPEncoder
+from inpaint_hub.inversion.backbone import BACKBONES, build_backbone, encoder_input
+from inpaint_hub.inversion.style_heads import MapToStyle, level_of
+
+SMALL = {"backbone": "small", "backbone_width": 8, "style_channels": 16}
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_a_pyramid_has_a_sixteenth_an_eighth_and_a_quarter_of_its_input(name):
+    pyramid = build_backbone(name, in_channels=4, width=16).eval()
+    levels = pyramid(torch.randn(2, 4, 64, 64))
+    assert [tuple(x.shape) for x in levels] == [(2, pyramid.out_channels, r, r) for r in (4, 8, 16)]
+
+
+def test_the_original_trunk_has_the_papers_parts():
+    pyramid = build_backbone("irse50", in_channels=3, width=64)
+    assert [len(stage) for stage in pyramid.trunk.stages] == [3, 4, 14, 3]
+    assert pyramid.out_channels == 512 and pyramid.trunk.channels == [128, 256, 512]
+    millions = sum(p.numel() for p in pyramid.trunk.parameters()) / 1e6
+    assert millions == pytest.approx(31.0, abs=0.6)  # the count published for pSp's trunk
+
+
+def test_style_heads_have_the_published_numbers_of_parameters():
+    counts = [
+        sum(p.numel() for p in MapToStyle(spatial, 512, 512, 512).parameters()) / 1e6
+        for spatial in (16, 32, 64)
+    ]
+    assert counts == pytest.approx([9.70, 12.06, 14.42], abs=0.01)
+
+
+def test_layers_are_split_at_three_and_seven():
+    assert [level_of(i) for i in range(14)] == [0] * 3 + [1] * 4 + [2] * 7
+
+
+def test_unknown_backbones_and_small_inputs_are_errors():
+    with pytest.raises(ValueError, match="vgg"):
+        build_backbone("vgg", 4, 8)
+    for size in (16, 48):
+        with pytest.raises(ValueError, match=str(size)):
+            PSPEncoder(resolution=64, w_dim=8, input_size=size, **SMALL)
+
+
+def test_large_pictures_are_averaged_down_to_the_encoders_size():
+    image, mask = torch.randn(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
+    x = encoder_input(image, mask, 32, mask_channel=True)
+    assert x.shape == (1, 4, 32, 32)
+    torch.testing.assert_close(x[0, :3, 0, 0], image[0, :, :2, :2].mean(dim=(1, 2)))
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(0)
+    return PSPEncoder(resolution=32, w_dim=8, **SMALL)
+
+
+def inputs(n=2):
+    mask = torch.zeros(n, 1, 32, 32)
+    mask[..., 8:20, 8:20] = 1
+    return torch.randn(n, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * (1 - mask), mask
+
+
+def test_codes_are_offsets_from_the_mean_latent(encoder):
+    before = encoder(*inputs())
+    encoder.set_w_avg(torch.full([8], 2.0))
+    torch.testing.assert_close(encoder(*inputs()), before + 2)
+    assert before.shape == (2, 8, 8)
+
+
+def test_every_parameter_gets_a_gradient(encoder):
+    encoder(*inputs()).square().sum().backward()
+    assert [n for n, p in encoder.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_the_mask_is_seen_exactly_when_asked_for(encoder):
+    image, mask = inputs()
+    assert not torch.equal(encoder(image, mask), encoder(image, 0 * mask))
+    blind = PSPEncoder(resolution=32, w_dim=8, mask_channel=False, **SMALL)
+    assert torch.equal(blind(image, mask), blind(image, 0 * mask))
+
+
+def test_a_batch_is_its_pictures_one_by_one(encoder):
+    image, mask = inputs(3)
+    together = encoder(image, mask)
+    for n in range(3):
+        alone = encoder(image[n : n + 1], mask[n : n + 1])
+        torch.testing.assert_close(together[n : n + 1], alone, rtol=1e-4, atol=1e-5)

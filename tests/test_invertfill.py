@@ -1,0 +1,154 @@
+"""InvertFill's encoder: Eq. (1)-(3), its initialisation, and its arms."""
+
+import pytest
+import torch
+
+from inpaint_hub import FWLatent, InvertFillEncoder, StyleGAN2Generator
+from inpaint_hub.invertfill.pre_modulation import PreModulation, instance_norm
+
+TINY = {"resolution": 32, "w_dim": 16, "channel_base": 256, "channel_max": 16}
+SMALL = {
+    "backbone": "small",
+    "backbone_width": 8,
+    "style_channels": 16,
+    "structure_channels": 16,
+}
+
+
+def make(**options):
+    torch.manual_seed(0)
+    return InvertFillEncoder(**TINY, **{**SMALL, **options})
+
+
+@pytest.fixture(scope="module")
+def gan():
+    torch.manual_seed(1)
+    return StyleGAN2Generator(z_dim=16, num_mapping_layers=2, **TINY).eval()
+
+
+def inputs(n=2):
+    mask = torch.zeros(n, 1, 32, 32)
+    mask[..., 8:20, 8:20] = 1
+    return torch.randn(n, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * (1 - mask), mask
+
+
+def test_shapes_are_those_of_the_symbol_table():
+    output = make()(*inputs())
+    assert output.latent.ws.shape == (2, 8, 16)
+    assert [tuple(o.shape) for o in output.coarse] == [(2, 3, r, r) for r in (2, 4, 8)]
+    assert output.level_codes.shape == output.structure.shape == (2, 3, 16)
+    assert {r: tuple(f.shape) for r, f in output.latent.features.items()} == {
+        4: (2, 16, 4, 4),
+        8: (2, 16, 8, 8),
+        16: (2, 16, 16, 16),
+        32: (2, 8, 32, 32),
+    }
+
+
+def test_instance_norm_gives_each_level_mean_zero_and_deviation_one():
+    codes = torch.randn(4, 3, 512) * torch.tensor([1.0, 50.0, 0.1])[:, None] + 7
+    normalised = instance_norm(codes)
+    torch.testing.assert_close(normalised.mean(dim=-1), torch.zeros(4, 3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        normalised.std(dim=-1, unbiased=False), torch.ones(4, 3), atol=2e-3, rtol=0
+    )
+    with pytest.raises(ValueError, match=r"\(4, 3, 1\)"):
+        instance_norm(codes[..., :1])
+
+
+def test_pre_modulation_is_equation_one():
+    layer = PreModulation(w_dim=16, level=1)
+    level_codes, structure = torch.randn(2, 2, 3, 16)
+    S = structure[:, 1]
+    gamma = S @ layer.gamma.weight.T + layer.gamma.bias
+    beta = S @ layer.beta.weight.T + layer.beta.bias
+    w_prime = level_codes[:, 1]
+    mean, variance = w_prime.mean(1, keepdim=True), w_prime.var(1, unbiased=False, keepdim=True)
+    expected = gamma * (w_prime - mean) / (variance + 1e-5).sqrt() + beta
+    actual = layer(level_codes, instance_norm(level_codes), structure)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_first_style_vectors_lie_inside_the_generators_domain():
+    mean, std = torch.linspace(-1, 1, 16), torch.linspace(0.1, 0.5, 16)
+    encoder = make()
+    encoder.initialise_latents(mean, std)
+    z_scores = (encoder(*inputs()).latent.ws - mean) / std
+    assert z_scores.abs().mean() < 1.5
+    assert 0.5 < z_scores.std() < 2
+
+
+def test_an_untrained_image_branch_leaves_the_generator_as_it_is(gan):
+    for mode in ("feature", "rgb"):
+        latent = make(fw_mode=mode)(*inputs()).latent
+        assert latent.features or latent.rgb_features
+        with_branch = gan.synthesis(*latent)
+        assert torch.equal(with_branch, gan.synthesis(latent.ws))
+
+
+@pytest.mark.parametrize("mode", ["feature", "rgb", "none"])
+def test_w_plus_alone_is_an_arm(mode):
+    latent = make(fw_mode=mode)(*inputs()).latent
+    assert bool(latent.features) == (mode == "feature")
+    assert bool(latent.rgb_features) == (mode == "rgb")
+
+
+def test_injection_can_be_limited_to_some_resolutions():
+    assert set(make(fw_resolutions=[16, 32])(*inputs()).latent.features) == {16, 32}
+    for bad in ([], [64], [5]):
+        with pytest.raises(ValueError, match="fw_resolutions"):
+            make(fw_resolutions=bad)
+    with pytest.raises(ValueError, match="fw_mode is 'both'"):
+        make(fw_mode="both")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"beta_sees_w": True},
+        {"shared_fc": True},
+        {"premodulation": False},
+        {"fw_mode": "rgb"},
+        {"fw_mode": "none"},
+        {"mask_channel": False},
+    ],
+    ids=str,
+)
+def test_every_encoder_parameter_learns_and_no_generator_parameter_does(gan, options):
+    encoder = make(**options)
+    gan.requires_grad_(False)
+    for parameter in encoder.parameters():  # zero-initialised convolutions hide what feeds them
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    output = encoder(*inputs())
+    coarse = sum(o.square().sum() for o in output.coarse)
+    (gan.synthesis(*output.latent).square().sum() + coarse).backward()
+    dead = [n for n, p in encoder.named_parameters() if p.grad is None or not p.grad.any()]
+    assert dead == []
+    assert all(p.grad is None for p in gan.parameters())
+
+
+def test_without_pre_modulation_codes_are_offsets_from_the_mean_latent():
+    encoder = make(premodulation=False)
+    encoder.initialise_latents(torch.full([16], 3.0), torch.ones(16))
+    output = encoder(*inputs())
+    torch.testing.assert_close(output.latent.ws[:, 0], 3 + output.level_codes[:, 0])
+    torch.testing.assert_close(output.latent.ws[:, 7], 3 + output.level_codes[:, 2])
+
+
+def test_a_batch_is_its_pictures_one_by_one():
+    encoder = make()
+    image, mask = inputs(3)
+    together = encoder(image, mask).latent.ws
+    for n in range(3):
+        alone = encoder(image[n : n + 1], mask[n : n + 1]).latent.ws
+        torch.testing.assert_close(together[n : n + 1], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_latents_repeat_in_order():
+    latent = FWLatent(
+        torch.arange(2.0).reshape(2, 1, 1), {4: torch.arange(2.0).reshape(2, 1, 1, 1)}
+    )
+    twice = latent.repeat(2)
+    assert twice.ws.flatten().tolist() == twice.features[4].flatten().tolist() == [0, 0, 1, 1]
