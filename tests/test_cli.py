@@ -1,0 +1,123 @@
+"""python -m inpaint_hub: files and folders, nothing lost when one fails."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_pipelines import tiny_pipeline
+
+from inpaint_hub.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    tiny_pipeline().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """images/{a,b,c}.png|jpg and masks/{a,b,c}.png."""
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    rng = np.random.default_rng(0)
+    hole = np.zeros((40, 50), np.uint8)
+    hole[10:20, 10:30] = 255
+    for name in ("a.png", "b.jpg", "c.png"):
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(
+            tmp_path / "images" / name
+        )
+        Image.fromarray(hole).save(tmp_path / "masks" / f"{name[0]}.png")
+    return tmp_path
+
+
+def run(folders, model, image="images", mask="masks", output="out", *more):
+    paths = {"--image": image, "--mask": mask, "--output": output}
+    arguments = [x for flag, path in paths.items() for x in (flag, str(folders / path))]
+    return main([*arguments, "--model", model, *more])
+
+
+def check(folders, source, target, mask="masks/a.png"):
+    known = np.array(Image.open(folders / mask)) == 0
+    before = np.array(Image.open(folders / source).convert("RGB"))
+    after = np.array(Image.open(folders / target))
+    assert np.array_equal(after[known], before[known])
+    assert not np.array_equal(after, before)
+
+
+def test_one_file(folders, model):
+    assert run(folders, model, "images/a.png", "masks/a.png", "out.png") == 0
+    check(folders, "images/a.png", "out.png")
+
+
+def test_a_folder_with_a_mask_each(folders, model):
+    assert run(folders, model) == 0
+    for name in ("a.png", "b.jpg", "c.png"):
+        check(folders, f"images/{name}", f"out/{name[0]}.png")
+    assert sorted(p.name for p in (folders / "out").iterdir()) == ["a.png", "b.png", "c.png"]
+
+
+def test_a_folder_with_one_mask_for_all(folders, model):
+    assert run(folders, model, mask="masks/a.png") == 0
+    assert len(list((folders / "out").iterdir())) == 3
+
+
+def test_files_that_fail_are_named_and_do_not_stop_the_others(folders, model, capsys):
+    (folders / "images" / "broken.png").write_text("not a picture")
+    (folders / "masks" / "broken.png").write_bytes((folders / "masks" / "a.png").read_bytes())
+    (folders / "masks" / "c.png").unlink()
+    assert run(folders, model) == 1
+    error = capsys.readouterr().err
+    assert "skipped" in error and "broken.png" in error and "no mask named c.*" in error
+    assert "2 of 4 filled" in error
+    assert sorted(p.name for p in (folders / "out").iterdir()) == ["a.png", "b.png"]
+
+
+def test_cmyk_is_written_as_tiff(folders, model):
+    image = Image.open(folders / "images" / "a.png").convert("CMYK")
+    image.save(folders / "images" / "a.tif")
+    assert run(folders, model, "images/a.tif", "masks/a.png", "out") == 0
+    result = Image.open(folders / "out" / "a.tif")
+    known = np.array(Image.open(folders / "masks" / "a.png")) == 0
+    assert result.mode == "CMYK"
+    assert np.array_equal(np.array(result)[known], np.array(image)[known])
+
+
+def test_a_seed_repeats_the_result_and_the_default_is_one_picture(folders, model):
+    results = []
+    for seed in ("1", "1", "2"):
+        run(folders, model, "images/a.png", "masks/a.png", "out.png", "--seed", seed)
+        results.append((folders / "out.png").read_bytes())
+    assert results[0] == results[1] != results[2]
+
+
+@pytest.mark.parametrize(
+    "image, mask, output, message",
+    [
+        ("nowhere", "masks", "out", "--image .* does not exist"),
+        ("images", "nowhere", "out", "--mask .* does not exist"),
+        ("images/a.png", "masks/a.png", "out.jpg", "would lose known pixels"),
+        ("images/a.png", "masks/a.png", "images/a.png", "would overwrite an input"),
+        ("images", "masks", "masks", "would overwrite an input"),
+        ("masks/..", "masks", "out", "holds no picture"),
+        ("images", "masks", "out.png", "give a folder"),
+    ],
+)
+def test_bad_paths_end_before_anything_is_written(
+    folders, model, image, mask, output, message, capsys
+):
+    import re
+
+    before = {p: p.read_bytes() for p in folders.rglob("*") if p.is_file()}
+    with pytest.raises(SystemExit) as stop:
+        run(folders, model, image, mask, output)
+    assert stop.value.code == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert re.search(message, error), error
+    assert {p: p.read_bytes() for p in folders.rglob("*") if p.is_file()} == before
+
+
+def test_a_missing_model_is_an_error(folders, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run(folders, str(tmp_path / "no_model"))
+    assert "no_model" in capsys.readouterr().err

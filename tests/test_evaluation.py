@@ -1,0 +1,171 @@
+"""The judge: fixed pairs, metrics against closed forms, a report of real runs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from test_pipelines import tiny_pipeline
+
+from inpaint_hub.data import ImageDataset
+from inpaint_hub.evaluation.__main__ import main, telea
+from inpaint_hub.evaluation.feature_network import FeatureNetwork, same_padding
+from inpaint_hub.evaluation.metrics import (
+    bootstrap_interval,
+    cosine_distance,
+    l1_percent,
+    psnr,
+    ssim,
+)
+from inpaint_hub.evaluation.pairs import EvaluationPairs, parse_band
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pictures")
+    photo = Image.open(ROOT / "examples" / "face.png")
+    for i in range(5):
+        photo.crop((i * 8, 0, i * 8 + 200, 200)).save(path / f"{i}.png")
+    return path
+
+
+@pytest.fixture(scope="module")
+def network_file(tmp_path_factory):
+    """A two-layer network: 1x1 convolution to the colours themselves, then their means."""
+    path = tmp_path_factory.mktemp("network") / "colours.json"
+    layers = [
+        {"op": "conv", "inputs": [0], "output": 1, "weights": "layer0", "stride": 2}
+        | {"same_padding": True, "activation": "none"},
+        {"op": "global_mean", "inputs": [1], "output": 2},
+    ]
+    path.write_text(json.dumps({"input": {"id": 0, "size": 8}, "layers": layers}))
+    weight = torch.eye(3)[:, :, None, None].contiguous()
+    save_file(
+        {"layer0.weight": weight, "layer0.bias": torch.ones(3)}, path.with_suffix(".safetensors")
+    )
+    return path
+
+
+def test_pairs_do_not_depend_on_how_many_are_judged(folder):
+    pictures = ImageDataset(folder, "validation", 32)
+    band = parse_band("30-60")
+    few, many = EvaluationPairs(pictures, band, 0, 2), EvaluationPairs(pictures, band, 0)
+    assert (len(few), len(many)) == (2, 5)
+    for a, b in zip(few, many):
+        assert np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1])
+    assert all(0.3 <= mask.mean() <= 0.6 for _, mask in many)
+    other_seed = EvaluationPairs(pictures, band, 1)
+    assert not all(np.array_equal(many[i][1], other_seed[i][1]) for i in range(5))
+
+
+@pytest.mark.parametrize("text", ["", "10", "60-30", "a-b", "50-120"])
+def test_bands_that_are_none_are_errors(text):
+    with pytest.raises(ValueError, match="two percentages"):
+        parse_band(text)
+
+
+def test_psnr_and_l1_are_their_closed_forms():
+    original = np.full((8, 8, 3), 100, np.uint8)
+    assert psnr(original + 10, original) == pytest.approx(20 * np.log10(255 / 10))
+    assert psnr(original, original) == float("inf")
+    assert l1_percent(original - 51, original) == pytest.approx(20)
+
+
+def test_ssim_is_one_for_equal_pictures_and_falls_with_noise(folder):
+    original = ImageDataset(folder, "validation", 64).load(0)
+    rng = np.random.default_rng(0)
+    noisy = [
+        np.clip(original + rng.normal(0, s, original.shape), 0, 255).astype(np.uint8)
+        for s in (5, 40)
+    ]
+    assert ssim(original, original) == pytest.approx(1)
+    assert 1 > ssim(noisy[0], original) > ssim(noisy[1], original) > 0
+
+
+def test_cosine_distance_of_right_angles_is_one():
+    a = np.array([[1.0, 0.0], [2.0, 0.0], [1.0, 1.0]])
+    b = np.array([[0.0, 3.0], [5.0, 0.0], [-1.0, -1.0]])
+    np.testing.assert_allclose(cosine_distance(a, b), [1, 0, 2], atol=1e-12)
+
+
+def test_bootstrap_interval_has_the_width_of_the_standard_error():
+    values = np.random.default_rng(0).normal(5, 2, 400)
+    low, high = bootstrap_interval(values)
+    assert low < values.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.15)
+
+
+def test_feature_network_runs_its_layers(network_file):
+    network = FeatureNetwork(network_file)
+    pixels = np.zeros((2, 8, 8, 3), np.uint8)
+    pixels[1] = (255, 0, 51)
+    np.testing.assert_allclose(network(pixels), [[0, 0, 0], [2, 0, 0.4]], atol=1e-5)
+    with pytest.raises(FileNotFoundError, match="nowhere.json"):
+        FeatureNetwork(network_file.with_name("nowhere.json"))
+
+
+def test_padding_is_tensorflows():
+    assert same_padding(224, 3, 2) == (0, 1)
+    assert same_padding(7, 3, 1) == (1, 1)
+    assert same_padding(5, 1, 1) == (0, 0)
+
+
+def test_telea_changes_the_hole_alone(folder):
+    original = ImageDataset(folder, "validation", 32).load(0)
+    mask = np.zeros((32, 32), bool)
+    mask[10:20, 10:20] = True
+    result = telea(original, mask)
+    assert np.array_equal(result[~mask], original[~mask])
+    assert not np.array_equal(result[mask], original[mask])
+
+
+def test_a_whole_run_judges_all_methods_on_the_same_pairs(folder, network_file, tmp_path, capsys):
+    tiny_pipeline().save_pretrained(tmp_path / "ours")
+    arguments = ["--pipelines", str(tmp_path / "ours"), "--telea", "--data_dir", str(folder)]
+    arguments += ["--bands", "10-30", "60-90", "--perceptual_network", str(network_file)]
+    main([*arguments, "--batch_size", "2", "--output", str(tmp_path / "one")])
+    table = capsys.readouterr().out
+    report = json.loads((tmp_path / "one" / "results.json").read_text())
+    assert set(report["results"]) == {"10-30 %", "60-90 %"}
+    for methods in report["results"].values():
+        assert set(methods) == {"ours", "telea"}
+        assert set(methods["ours"]) == {"psnr", "ssim", "l1_percent", "colours_distance"}
+        for summary in methods["ours"].values():
+            assert summary["num_images"] == 5
+            assert summary["low"] <= summary["mean"] <= summary["high"]
+    assert table.strip() == (tmp_path / "one" / "table.md").read_text().strip()
+    grid = Image.open(tmp_path / "one" / "grid-10-30.png")
+    assert grid.size == (4 * 64, 5 * 64)
+    main([*arguments, "--batch_size", "5", "--output", str(tmp_path / "other")])
+    other = json.loads((tmp_path / "other" / "results.json").read_text())
+    for band, methods in report["results"].items():
+        for metric, summary in methods["telea"].items():
+            assert other["results"][band]["telea"][metric]["mean"] == pytest.approx(summary["mean"])
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--bands", "90-10", "--telea", "--resolution", "32"], "two percentages"),
+        ([], "nothing to judge"),
+        (["--telea"], "--resolution is missing"),
+        (["--pipelines", "nowhere/at/all"], "nowhere"),
+    ],
+)
+def test_bad_arguments_end_with_one_line(folder, tmp_path, arguments, message):
+    done = subprocess.run(
+        [sys.executable, "-m", "inpaint_hub.evaluation", "--data_dir", str(folder)]
+        + ["--output", str(tmp_path / "out"), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
