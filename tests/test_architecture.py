@@ -1,0 +1,118 @@
+"""Imports point one way, and importing the package is light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "inpaint_hub"
+NETWORKS = {"hub", "stylegan2", "inversion", "images", "compositing"}
+MAY_IMPORT = {
+    "images": set(),
+    "hub": set(),
+    "compositing": {"images"},
+    "blending": {"images"},
+    "crops": {"images"},
+    "masks": {"images"},
+    # hub: the perceptual network's weights may have to be downloaded; no model is imported.
+    "losses": {"images", "compositing", "hub"},
+    "stylegan2": {"hub"},
+    "inversion": {"hub", "stylegan2"},  # equalised layers and the number of style vectors
+    "invertfill": NETWORKS,
+    "data": {"images", "masks"},
+    "pipelines": NETWORKS | {"masks", "blending", "crops", "invertfill"},
+    "evaluation": {"images", "masks", "data", "pipelines"},
+    "training": NETWORKS | {"masks", "losses", "data", "invertfill", "pipelines"},
+    "__main__": {"__init__", "pipelines", "images", "masks"},
+    "__init__": None,  # loads names on demand
+}
+ONLY_IN = {
+    "gradio": {"app.py"},
+    "accelerate": {"training/loop.py"},
+    "huggingface_hub": {"hub.py"},
+    "pyarrow": {"data/dataset.py"},
+    "datasets": {"data/dataset.py"},
+    "cv2": {"evaluation/__main__.py"},
+    "skimage": {"evaluation/metrics.py"},
+}
+DIFFUSERS_HOMES = ("pipelines", "training", "evaluation/report.py")
+
+
+def imports_of(file):
+    """Full names of everything a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def part_of(file):
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_parts_import_only_what_their_row_allows(file):
+    part = part_of(file)
+    assert part in MAY_IMPORT, f"{part} has no row: which parts may it import?"
+    if MAY_IMPORT[part] is None:
+        return
+    known = {part_of(f) for f in FILES}
+    inside = {
+        name.split(".")[1]
+        for name in imports_of(file)
+        if name.startswith("inpaint_hub.") and name.split(".")[1] in known
+    }
+    assert inside - MAY_IMPORT[part] - {part} == set()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_third_party_libraries_stay_in_their_homes(file):
+    place = str(file.relative_to(PACKAGE))
+    for name in imports_of(file):
+        library = name.split(".")[0]
+        assert place in ONLY_IN.get(library, {place}), f"{place} imports {library}"
+        assert library != "diffusers" or place.startswith(DIFFUSERS_HOMES)
+        assert library not in ("pickle", "torchvision")
+
+
+def test_nothing_is_unpickled():
+    for file in [*FILES, ROOT / "app.py", ROOT / "train_accelerate.py"]:
+        assert "torch.load" not in file.read_text(), file
+
+
+def test_files_are_named_after_concepts():
+    roles = {"utils", "helpers", "misc", "common", "core"}
+    assert not {f.stem for f in FILES} & roles
+
+
+PROBE = """
+import socket, sys, time, torch
+def refuse(*arguments, **options):
+    raise AssertionError("a socket was opened")
+socket.socket.connect = refuse
+socket.create_connection = socket.getaddrinfo = refuse
+start = time.perf_counter()
+import inpaint_hub
+seconds = time.perf_counter() - start
+heavy = {"gradio", "accelerate", "datasets", "skimage", "cv2", "torchmetrics"} & set(sys.modules)
+assert not heavy, heavy
+assert seconds < 3, seconds
+inpaint_hub.InvertFillPipeline
+assert "gradio" not in sys.modules and "cv2" not in sys.modules
+"""
+
+
+def test_importing_the_package_is_quick_and_opens_no_socket():
+    done = subprocess.run([sys.executable, "-c", PROBE], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
