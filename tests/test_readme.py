@@ -1,0 +1,61 @@
+"""The README's promises: commands, code, links and numbers."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from inpaint_hub.evaluation.__main__ import build_parser as evaluation_parser
+from inpaint_hub.training import PRESETS, parse_config
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+SHELL = "\n".join(code for language, code in BLOCKS if language == "bash").replace("\\\n", " ")
+
+
+def test_two_commands_do_all_set_up():
+    assert "pip install -r requirements.txt && python app.py" in SHELL
+    assert "pip install -r requirements-dev.txt && python -m pytest" in SHELL
+
+
+def test_the_python_example_runs_as_it_stands(tmp_path):
+    code = next(code for language, code in BLOCKS if language == "python")
+    code = code.replace('"filled.png"', f'"{tmp_path}/filled.png"')
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "filled.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in SHELL.splitlines() if line.startswith("python train_accelerate.py")]
+)
+def test_training_commands_are_understood(line):
+    presets = {name: preset() for name, preset in PRESETS.items()}
+    assert parse_config(line.split()[2:], presets).train_data_dir == "DATA"
+
+
+def test_the_evaluation_command_is_understood():
+    line = next(x for x in SHELL.splitlines() if "inpaint_hub.evaluation" in x)
+    assert evaluation_parser().parse_args(line.split()[3:]).telea
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README))
+def test_links_lead_somewhere(target):
+    assert (ROOT / target).is_file(), target
+
+
+def test_the_bundled_weights_of_the_table_are_there_and_small():
+    for folder in re.findall(r"\| `(weights/[\w-]+)` \|", README):
+        size = sum(p.stat().st_size for p in (ROOT / folder).rglob("*") if p.is_file())
+        assert (ROOT / folder / "model_index.json").is_file()
+        assert size <= 20e6, size
+
+
+def test_every_figure_is_in_the_results():
+    results = (ROOT / "docs" / "RESULTS.md").read_text()
+    prose = re.sub(r"```.*?```|^---.*?^---", "", README, flags=re.DOTALL | re.MULTILINE)
+    figures = set(re.findall(r"\d+\.\d+|\d+ ?%|\d+ ?ms|\d+,\d{3}", prose)) - {"3.11", "2.0"}
+    assert {figure for figure in figures if figure not in results} == set()
