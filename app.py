@@ -52,7 +52,7 @@ def checked(photo, mask):
 def build_demo(pipe):
     """The page around a loaded pipeline."""
 
-    def fill(photo, mask, seed, num_results, around_holes):
+    def fill(photo, mask, seed, num_results, variation, around_holes):
         photo, mask = checked(photo, mask)
         generators = [torch.Generator().manual_seed(int(seed) + i) for i in range(int(num_results))]
         try:
@@ -60,24 +60,27 @@ def build_demo(pipe):
                 photo,
                 mask,
                 num_images_per_prompt=int(num_results),
-                generator=generators if num_results > 1 else None,
+                generator=generators,
+                variation=float(variation),
                 padding_mask_crop=CROP_PADDING_PX if around_holes else None,
             ).images
         except (TypeError, ValueError) as error:
             raise gr.Error(str(error), print_exception=False) from error
         return (photo.convert("RGB"), results[0].convert("RGB")), results
 
-    def inpaint(editor, seed=0, num_results=1, around_holes=False):
+    def inpaint(editor, seed=0, num_results=1, variation=0.0, around_holes=False):
         """Editor value -> (before, after), all results."""
         try:
             photo, mask = from_editor(editor)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        return fill(photo, mask, seed, num_results, around_holes)
+        return fill(photo, mask, seed, num_results, variation, around_holes)
 
-    def inpaint_image_and_mask(photo, mask, seed=0, num_results=1, around_holes=False):
+    def inpaint_image_and_mask(
+        photo, mask, seed=0, num_results=1, variation=0.0, around_holes=False
+    ):
         """Photo and mask (white = fill) -> (before, after), all results."""
-        return fill(photo, mask, seed, num_results, around_holes)
+        return fill(photo, mask, seed, num_results, variation, around_holes)
 
     def paint_random(editor):
         """A random hole on the photo, for those who cannot draw."""
@@ -134,6 +137,9 @@ def build_demo(pipe):
                 with gr.Accordion("Options", open=False):
                     seed = gr.Number(0, label="Seed", precision=0, minimum=0)
                     num_results = gr.Slider(1, 8, 1, step=1, label="Number of results")
+                    variation = gr.Slider(
+                        0, 1, 0, step=0.1, label="Variation", info="How much several results differ"
+                    )
                     around_holes = gr.Checkbox(
                         False,
                         label=f"Cut only {CROP_PADDING_PX} px around each hole (for large photos)",
@@ -152,7 +158,7 @@ def build_demo(pipe):
                     buttons=["download", "fullscreen"],
                     elem_id="results",
                 )
-        settings = [seed, num_results, around_holes]
+        settings = [seed, num_results, variation, around_holes]
         one_at_a_time = {"concurrency_limit": 1, "concurrency_id": "model"}
         draw_fill.click(
             inpaint, [editor, *settings], [slider, gallery], api_name="inpaint", **one_at_a_time

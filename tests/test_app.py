@@ -71,7 +71,7 @@ def test_photo_and_mask_endpoint_keeps_known_pixels(client, photo, tmp_path):
     hole = half_hole()
     mask = mask_file(tmp_path, hole)
     _, gallery = client.predict(
-        handle_file(photo), handle_file(mask), 0, 2, False, api_name="/inpaint_image_and_mask"
+        handle_file(photo), handle_file(mask), 0, 2, 0.5, False, api_name="/inpaint_image_and_mask"
     )
     paths = gallery_paths(gallery)
     assert len(paths) == 2
@@ -92,7 +92,7 @@ def test_editor_endpoint_reads_the_painted_layer(client, photo, tmp_path):
         "layers": [handle_file(layer_path)],
         "composite": handle_file(photo),
     }
-    _, gallery = client.predict(editor, 0, 1, False, api_name="/inpaint")
+    _, gallery = client.predict(editor, 0, 1, 0, False, api_name="/inpaint")
     result = np.array(Image.open(gallery_paths(gallery)[0]).convert("RGB"))
     original = np.array(Image.open(photo))
     assert np.array_equal(result[~hole], original[~hole])
@@ -109,31 +109,31 @@ def test_requests_without_a_hole_get_advice_and_leave_the_page_usable(
 ):
     mask = None if hole is None else handle_file(mask_file(tmp_path, hole))
     with pytest.raises(AppError, match=message):
-        client.predict(handle_file(photo), mask, 0, 1, False, api_name="/inpaint_image_and_mask")
+        client.predict(handle_file(photo), mask, 0, 1, 0, False, api_name="/inpaint_image_and_mask")
     good = handle_file(mask_file(tmp_path, half_hole()))
-    client.predict(handle_file(photo), good, 0, 1, False, api_name="/inpaint_image_and_mask")
+    client.predict(handle_file(photo), good, 0, 1, 0, False, api_name="/inpaint_image_and_mask")
 
 
 def test_request_without_a_photo_gets_advice(client, tmp_path):
     with pytest.raises(AppError, match="upload a photo"):
-        client.predict(None, None, 0, 1, False, api_name="/inpaint_image_and_mask")
+        client.predict(None, None, 0, 1, 0, False, api_name="/inpaint_image_and_mask")
     empty = {"background": None, "layers": [], "composite": None}
     with pytest.raises(AppError, match="upload a photo"):
-        client.predict(empty, 0, 1, False, api_name="/inpaint")
+        client.predict(empty, 0, 1, 0, False, api_name="/inpaint")
 
 
 def test_a_file_that_is_no_picture_is_refused_without_a_traceback(client, tmp_path):
     fake = tmp_path / "fake.png"
     fake.write_text("this is text")
     with pytest.raises(AppError) as refusal:
-        client.predict(handle_file(fake), None, 0, 1, False, api_name="/inpaint_image_and_mask")
+        client.predict(handle_file(fake), None, 0, 1, 0, False, api_name="/inpaint_image_and_mask")
     assert "Traceback" not in str(refusal.value)
 
 
 def test_everything_masked_is_filled(client, photo, tmp_path):
     full = handle_file(mask_file(tmp_path, np.ones((50, 70), bool)))
     _, gallery = client.predict(
-        handle_file(photo), full, 0, 1, False, api_name="/inpaint_image_and_mask"
+        handle_file(photo), full, 0, 1, 0, False, api_name="/inpaint_image_and_mask"
     )
     assert Image.open(gallery_paths(gallery)[0]).size == (70, 50)
 

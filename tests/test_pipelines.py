@@ -236,6 +236,19 @@ def test_a_generator_each_makes_results_independent_of_the_batch(pipe):
     np.testing.assert_allclose(both[1], alone[0], atol=2e-5)
 
 
+def test_variation_changes_the_hole_alone_and_repeats_with_its_generator(pipe):
+    image, hole = photo(), middle_hole()
+    results = [
+        np.array(pipe(image, mask_of(hole), generator=seeded(1), variation=v).images[0]).astype(int)
+        for v in (0, 0.3, 1, 1)
+    ]
+    assert np.array_equal(results[2], results[3])
+    for result in results:
+        assert np.array_equal(result[~hole], np.array(image)[~hole])
+    distances = [np.abs(result - results[0]).mean() for result in results]
+    assert distances[0] == 0 and distances[1] > 0 and distances[2] > 0
+
+
 def test_latents_go_out_and_in_again(pipe):
     arguments = (photo(), mask_of(middle_hole()))
     latent = pipe(*arguments, output_type="latent").images
@@ -277,6 +290,7 @@ def test_without_compositing_the_generators_picture_is_shown(invertfill):
         ({"output_type": "jpg"}, "output_type is 'jpg'"),
         ({"generator": [seeded(0)] * 3}, "expected 1"),
         ({"noise_mode": "loud"}, "loud"),
+        ({"variation": 2}, "variation is 2"),
         ({"latents": FWLatent(torch.zeros(2, 8, 16))}, "2 entries, expected 1"),
     ],
     ids=lambda value: str(value)[:30],

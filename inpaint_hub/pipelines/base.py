@@ -137,6 +137,22 @@ class InpaintPipeline(DiffusionPipeline):
         """masked_image [K,3,s,s] in [-1,1] with hole 0, mask [K,1,s,s] -> FWLatent."""
         raise NotImplementedError
 
+    def vary(self, latent, variation, generator=None):
+        """The latents with `variation` times the offset of a random w from the mean latent added to ws.
+
+        generator: one torch.Generator, or a list with one for each latent.
+        """
+        if variation == 0:
+            return latent
+        generators = generator if isinstance(generator, list) else [generator] * len(latent.ws)
+        z = [
+            torch.randn(self.gan.z_dim, generator=g, device=g.device if g else None)
+            for g in generators
+        ]
+        z = torch.stack(z).to(latent.ws.device, self.gan.dtype)
+        offset = self.gan.mapping(z) - self.gan.w_avg
+        return latent._replace(ws=latent.ws + variation * offset[:, None])
+
     def generate(self, latent, noise_mode="const", generator=None):
         """FWLatent of K latents -> pictures [K,3,s,s], unbounded around [-1,1]."""
         return self.gan.synthesis(
@@ -188,6 +204,7 @@ class InpaintPipeline(DiffusionPipeline):
         mask_dilate: int = 0,
         mask_blur: int = 0,
         noise_mode: str | None = None,
+        variation: float = 0.0,
         composite: bool = True,
     ):
         """Fill the white part of mask_image; every value outside it is returned bit for bit.
@@ -198,7 +215,8 @@ class InpaintPipeline(DiffusionPipeline):
             height, width: resize the pictures first (both or neither); the result has that size.
             padding_mask_crop: cut each hole out with this many px around it, instead of the largest
                 square of the picture; distant holes are then filled separately.
-            num_images_per_prompt: results for each picture; they differ by the generator's noise.
+            num_images_per_prompt: results for each picture; they differ by the generator's noise, and
+                by `variation`.
             generator: torch.Generator, or a list with one for each result, that draws the noise.
             latents: FWLatent to render instead of encoding (one entry per window).
             output_type: "pil" | "np" | "pt", or "latent" for the FWLatent itself.
@@ -207,6 +225,8 @@ class InpaintPipeline(DiffusionPipeline):
             mask_blur: soften the fill's rim, inside the hole, over so many px.
             noise_mode: "const" | "random" | "none"; random when several results or a generator are asked
                 for, else const.
+            variation: how far style vectors move towards those of random latents, 0 (not at all) to 1;
+                makes the results for one hole differ visibly. Ours, not the papers'.
             composite: False shows the generator's picture around the hole too.
 
         Returns: InpaintOutput.
@@ -222,6 +242,8 @@ class InpaintPipeline(DiffusionPipeline):
             mask_dilate,
             mask_blur,
         )
+        if not 0 <= variation <= 1:
+            raise ValueError(f"variation is {variation!r}, expected a number from 0 to 1")
         prepared = self.preprocess(image, mask_image, height, width, padding_mask_crop, mask_dilate)
         samples = num_images_per_prompt
         if noise_mode is None:
@@ -240,7 +262,8 @@ class InpaintPipeline(DiffusionPipeline):
                 self.maybe_free_model_hooks()
                 return InpaintOutput(latent, None) if return_dict else (latent, None)
             noise = self._per_window(generator, prepared, samples)
-            generated = self.generate(latent.repeat(samples), noise_mode, noise).float()
+            latent = self.vary(latent.repeat(samples), variation, noise)
+            generated = self.generate(latent, noise_mode, noise).float()
         elif output_type == "latent":
             raise ValueError(
                 "output_type is 'latent' but no mask has a hole; give a mask with white"
