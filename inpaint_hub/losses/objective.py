@@ -29,10 +29,14 @@ class LossWeights:
 
 
 class InvertFillObjective:
-    """Computes Eq. (7). network: see losses.perceptual; weights: LossWeights."""
+    """Computes Eq. (7).
 
-    def __init__(self, network, weights=LossWeights()):
-        self.network, self.weights = network, weights
+    network: see losses.perceptual; weights: LossWeights; msr_min_size: smaller O_E^r are enlarged to so
+    many px before the network, whose maps would vanish.
+    """
+
+    def __init__(self, network, weights=LossWeights(), msr_min_size=64):
+        self.network, self.weights, self.msr_min_size = network, weights, msr_min_size
 
     def __call__(self, image, mask, generated, coarse, ws, w_bar, w_std=None):
         """image, generated [N,3,s,s] in [-1,1] (generated unbounded); mask [N,1,s,s], 1 = hole; coarse: list of
@@ -75,15 +79,14 @@ class InvertFillObjective:
     def multi_scale(self, small, image):
         """One level of L_msr (Eq. (5)): O_E^r against the picture averaged down, both [0,1]."""
         target = F.interpolate(image, small.shape[-2:], mode="area")
-        maps, target_maps = self._pair(*(enlarged(x) for x in (small, target)))
+        maps, target_maps = self._pair(self.enlarged(small), self.enlarged(target))
         return (
             F.mse_loss(small, target)
             + self.weights.perceptual * perceptual_loss(maps, target_maps)
             + self.weights.style * style_loss(maps, target_maps)
         )
 
-
-def enlarged(x):
-    if min(x.shape[-2:]) >= MIN_NETWORK_PX:
-        return x
-    return F.interpolate(x, MIN_NETWORK_PX, mode="bilinear", antialias=False)
+    def enlarged(self, x):
+        if min(x.shape[-2:]) >= self.msr_min_size:
+            return x
+        return F.interpolate(x, self.msr_min_size, mode="bilinear")

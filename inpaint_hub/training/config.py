@@ -99,6 +99,7 @@ class TrainConfig:
     style_weight: float = option(120.0, "weight of the style loss")
     tv_weight: float = option(0.1, "weight of total variation")
     lambda_msr: float = option(0.5, "weight of the multi-scale reconstruction loss (Eq. 7)")
+    msr_min_size: int = option(64, "side in px to which smaller O_E^r are enlarged for the network")
     lambda_fid: float = option(0.1, "weight of the fidelity loss (Eq. 7)")
 
     def __post_init__(self):

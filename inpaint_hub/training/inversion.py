@@ -97,6 +97,7 @@ class InvertFillTraining(EncoderTraining):
                 multi_scale=c.lambda_msr,
                 fidelity=c.lambda_fid,
             ),
+            msr_min_size=c.msr_min_size,
         )
 
     def loss(self, image, mask, rng):
