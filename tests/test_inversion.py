@@ -45,6 +45,21 @@ def test_unknown_backbones_and_small_inputs_are_errors():
             PSPEncoder(resolution=64, w_dim=8, input_size=size, **SMALL)
 
 
+@pytest.mark.parametrize("name, width", [("irse50", 8), ("irse50", 40), ("small", 12)])
+def test_widths_that_do_not_divide_are_errors_that_propose_one_that_does(name, width):
+    with pytest.raises(ValueError, match=f"backbone_width is {width}.*choose") as error:
+        build_backbone(name, 4, width)
+    build_backbone(name, 4, int(str(error.value).split()[-1]))
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_every_parameter_of_every_backbone_gets_a_gradient(name):
+    torch.manual_seed(0)
+    pyramid = build_backbone(name, in_channels=4, width=16)
+    sum(x.square().sum() for x in pyramid(torch.randn(2, 4, 64, 64))).backward()
+    assert [n for n, p in pyramid.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
 def test_large_pictures_are_averaged_down_to_the_encoders_size():
     image, mask = torch.randn(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
     x = encoder_input(image, mask, 32, mask_channel=True)
@@ -81,6 +96,14 @@ def test_the_mask_is_seen_exactly_when_asked_for(encoder):
     assert not torch.equal(encoder(image, mask), encoder(image, 0 * mask))
     blind = PSPEncoder(resolution=32, w_dim=8, mask_channel=False, **SMALL)
     assert torch.equal(blind(image, mask), blind(image, 0 * mask))
+
+
+def test_the_mean_latent_is_saved_with_the_encoder(encoder, tmp_path):
+    encoder.set_w_avg(torch.linspace(-1, 1, 8))
+    encoder.save_pretrained(tmp_path)
+    loaded = PSPEncoder.from_pretrained(tmp_path)
+    assert torch.equal(loaded.w_avg, encoder.w_avg)
+    assert torch.equal(loaded(*inputs()), encoder.eval()(*inputs()))
 
 
 def test_a_batch_is_its_pictures_one_by_one(encoder):

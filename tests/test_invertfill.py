@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from inpaint_hub import FWLatent, InvertFillEncoder, StyleGAN2Generator
+from inpaint_hub.compositing import mask_out
 from inpaint_hub.invertfill.pre_modulation import PreModulation, instance_norm
 
 TINY = {"resolution": 32, "w_dim": 16, "channel_base": 256, "channel_max": 16}
@@ -13,6 +14,17 @@ SMALL = {
     "style_channels": 16,
     "structure_channels": 16,
 }
+
+
+ARMS = [
+    {},
+    {"beta_sees_w": True},
+    {"shared_fc": True},
+    {"premodulation": False},
+    {"fw_mode": "rgb"},
+    {"fw_mode": "none"},
+    {"mask_channel": False},
+]
 
 
 def make(**options):
@@ -43,6 +55,20 @@ def test_shapes_are_those_of_the_symbol_table():
         16: (2, 16, 16, 16),
         32: (2, 8, 32, 32),
     }
+
+
+def tensors_of(output):
+    latent = output.latent
+    maps = [*latent.features.values(), *latent.rgb_features.values()]
+    return [latent.ws, *maps, *output.coarse, output.level_codes, output.structure]
+
+
+def wake(encoder):
+    """Zero-initialised convolutions hide what feeds them: give them values."""
+    for parameter in encoder.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return encoder
 
 
 def test_instance_norm_gives_each_level_mean_zero_and_deviation_one():
@@ -81,7 +107,8 @@ def test_the_first_style_vectors_lie_inside_the_generators_domain():
 def test_an_untrained_image_branch_leaves_the_generator_as_it_is(gan):
     for mode in ("feature", "rgb"):
         latent = make(fw_mode=mode)(*inputs()).latent
-        assert latent.features or latent.rgb_features
+        maps = [*latent.features.values(), *latent.rgb_features.values()]
+        assert maps and not any(x.any() for x in maps)
         with_branch = gan.synthesis(*latent)
         assert torch.equal(with_branch, gan.synthesis(latent.ws))
 
@@ -102,31 +129,50 @@ def test_injection_can_be_limited_to_some_resolutions():
         make(fw_mode="both")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"beta_sees_w": True},
-        {"shared_fc": True},
-        {"premodulation": False},
-        {"fw_mode": "rgb"},
-        {"fw_mode": "none"},
-        {"mask_channel": False},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("options", ARMS, ids=str)
 def test_every_encoder_parameter_learns_and_no_generator_parameter_does(gan, options):
-    encoder = make(**options)
+    encoder = wake(make(**options))
     gan.requires_grad_(False)
-    for parameter in encoder.parameters():  # zero-initialised convolutions hide what feeds them
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.1)
     output = encoder(*inputs())
     coarse = sum(o.square().sum() for o in output.coarse)
     (gan.synthesis(*output.latent).square().sum() + coarse).backward()
     dead = [n for n, p in encoder.named_parameters() if p.grad is None or not p.grad.any()]
     assert dead == []
     assert all(p.grad is None for p in gan.parameters())
+
+
+@pytest.mark.parametrize("options", ARMS, ids=str)
+def test_hole_content_cannot_influence_anything(options):
+    encoder, (image, mask) = wake(make(**options)), inputs()
+    other = torch.where(mask > 0.5, torch.full_like(image, torch.nan), image)
+    for a, b in zip(*(tensors_of(encoder(mask_out(x, mask), mask)) for x in (image, other))):
+        assert torch.equal(a, b)
+
+
+def test_known_pixels_reach_the_image_branch_at_every_resolution():
+    image, mask = inputs()
+    changed = image.clone()
+    changed[..., 2, 2] += 1
+    for mode, maps in (("feature", "features"), ("rgb", "rgb_features")):
+        encoder = wake(make(fw_mode=mode))
+        a, b = (getattr(encoder(x, mask).latent, maps) for x in (image, changed))
+        assert {r for r in a if not torch.equal(a[r], b[r])} == {4, 8, 16, 32}
+
+
+def test_pictures_of_another_size_are_errors():
+    image, mask = inputs()
+    with pytest.raises(ValueError, match=r"\(2, 3, 16, 16\).*\[N,3,32,32\]"):
+        make()(image[..., ::2, ::2], mask[..., ::2, ::2])
+
+
+@pytest.mark.parametrize("options", [*ARMS, {"fw_resolutions": [8, 32]}], ids=str)
+def test_every_arm_survives_saving(options, tmp_path):
+    encoder = wake(make(**options)).eval()
+    encoder.initialise_latents(torch.linspace(-1, 1, 16), torch.full([16], 0.3))
+    encoder.save_pretrained(tmp_path)
+    loaded = InvertFillEncoder.from_pretrained(tmp_path)
+    for a, b in zip(tensors_of(encoder(*inputs())), tensors_of(loaded(*inputs()))):
+        assert torch.equal(a, b)
 
 
 def test_without_pre_modulation_codes_are_offsets_from_the_mean_latent():
@@ -138,12 +184,14 @@ def test_without_pre_modulation_codes_are_offsets_from_the_mean_latent():
 
 
 def test_a_batch_is_its_pictures_one_by_one():
-    encoder = make()
     image, mask = inputs(3)
-    together = encoder(image, mask).latent.ws
-    for n in range(3):
-        alone = encoder(image[n : n + 1], mask[n : n + 1]).latent.ws
-        torch.testing.assert_close(together[n : n + 1], alone, rtol=1e-4, atol=1e-5)
+    for mode in ("feature", "rgb"):
+        encoder = wake(make(fw_mode=mode))
+        together = tensors_of(encoder(image, mask))
+        for n in range(3):
+            alone = tensors_of(encoder(image[n : n + 1], mask[n : n + 1]))
+            for a, b in zip(together, alone):
+                torch.testing.assert_close(a[n : n + 1], b, rtol=1e-4, atol=1e-5)
 
 
 def test_latents_repeat_in_order():

@@ -52,6 +52,12 @@ def test_the_target_stands_until_it_is_reached(make, tau, tolerance):
     assert steps == pytest.approx(math.log(tolerance) / math.log(1 - tau), abs=1)
 
 
+def test_no_gradient_flows_into_the_mean_latent(make):
+    latent = make(tau=1.0)
+    latent.step()
+    assert not (latent.w_bar_online.requires_grad or latent.w_bar_target.requires_grad)
+
+
 def test_static_is_the_generators_average(make):
     latent = make(mode="static")
     for _ in range(3):
@@ -67,11 +73,12 @@ def test_more_samples_wander_less(make):
     assert spread(1) > 3 * spread(64)
 
 
-def test_the_state_survives_a_checkpoint(make):
+def test_the_state_survives_a_checkpoint_file(make, tmp_path):
     one, other = make(tau=0.5), make(tau=0.5, generator=torch.Generator().manual_seed(9))
     for _ in range(3):
         one.step()
-    other.load_state_dict(one.state_dict())
+    torch.save(one.state_dict(), tmp_path / "state")
+    other.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
     for _ in range(20):  # far enough for both to draw new targets
         one.step()
         other.step()
@@ -81,7 +88,12 @@ def test_the_state_survives_a_checkpoint(make):
 
 @pytest.mark.parametrize(
     "options, message",
-    [({"mode": "hard"}, "hard"), ({"tau": 2}, "tau is 2"), ({"arrival_tolerance": 0}, "is 0")],
+    [
+        ({"mode": "hard"}, "hard"),
+        ({"tau": 2}, "tau is 2"),
+        ({"num_mean_samples": 0}, "num_mean_samples is 0"),
+        ({"arrival_tolerance": 0}, "arrival_tolerance is 0"),
+    ],
 )
 def test_values_outside_their_range_are_errors(make, options, message):
     with pytest.raises(ValueError, match=message):

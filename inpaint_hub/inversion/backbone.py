@@ -1,6 +1,7 @@
 """Feature pyramids: picture [N,I,e,e] -> [coarse e/16, middle e/8, fine e/4] (SPEC A2).
 
-A trunk gives three maps at e/4, e/8 and e/16; the pyramid carries the coarse ones up to the fine ones.
+A trunk gives three maps at e/4, e/8 and e/16; the pyramid carries the coarse ones up to the fine
+ones.
 """
 
 import torch
@@ -22,7 +23,8 @@ class SqueezeExcitation(nn.Module):
 
 
 class IRSEUnit(nn.Module):
-    """Improved residual unit with squeeze-and-excitation, as in ArcFace's trunk (Deng et al., 2019)."""
+    """Improved residual unit with squeeze-and-excitation, as in ArcFace's trunk (Deng et al.,
+    2019)."""
 
     def __init__(self, in_channels, channels, stride):
         super().__init__()
@@ -135,10 +137,12 @@ def small(in_channels, width):
 
 
 BACKBONES = {"irse50": irse50, "resnet34": resnet34, "small": small}
+WIDTH_STEPS = {"irse50": 16, "resnet34": 1, "small": 8}  # SE reduction; GroupNorm's groups
 
 
 class FeaturePyramid(nn.Module):
-    """[N,I,e,e] -> [coarse, middle, fine], each [N,out_channels,...]: top-down sums with 1x1 laterals."""
+    """[N,I,e,e] -> [coarse, middle, fine], each [N,out_channels,...]: top-down sums with 1x1
+    laterals."""
 
     def __init__(self, trunk):
         super().__init__()
@@ -169,8 +173,14 @@ def encoder_input(masked_image, mask, size, mask_channel):
 def build_backbone(name, in_channels, width):
     """FeaturePyramid over the trunk `name`: irse50 | resnet34 | small.
 
-    Raises: ValueError for another name.
+    Raises: ValueError for another name, or a width its gates or groups do not divide.
     """
     if name not in BACKBONES:
         raise ValueError(f"backbone is {name!r}, expected one of {sorted(BACKBONES)}")
+    step = WIDTH_STEPS[name]
+    if width < step or width % step:
+        raise ValueError(
+            f"backbone_width is {width}, expected a multiple of {step} for the backbone {name!r}; "
+            f"choose {max(step, round(width / step) * step)}"
+        )
     return FeaturePyramid(BACKBONES[name](in_channels, width))

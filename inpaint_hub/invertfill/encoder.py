@@ -1,4 +1,5 @@
-"""InvertFill's encoder E with its pre-modulation and image branch (InvertFill section 3.1; SPEC A1-A7)."""
+"""InvertFill's encoder E with its pre-modulation and image branch (InvertFill section 3.1; SPEC
+A1-A7)."""
 
 from typing import NamedTuple
 
@@ -54,8 +55,8 @@ class InvertFillEncoder(HubModel):
         channel_base: int = 32768,
         channel_max: int = 512,
         input_size: int | None = None,
-        backbone: str = "irse50",
-        backbone_width: int = 64,
+        backbone: str = "small",
+        backbone_width: int = 32,
         mask_channel: bool = True,
         style_channels: int = 512,
         structure_channels: int = 128,
@@ -108,12 +109,22 @@ class InvertFillEncoder(HubModel):
         return sorted(fw_resolutions)
 
     def initialise_latents(self, w_mean, w_std):
-        """Start inside the generator's domain, from w's mean and standard deviation, each [w_dim] (SPEC A5)."""
+        """Start inside the generator's domain, from w's mean and standard deviation, each [w_dim]
+        (SPEC A5)."""
         self.w_avg.copy_(w_mean)
         for layer in self.pre_modulation or []:
             layer.initialise(w_mean, w_std)
 
     def forward(self, masked_image, mask):
+        """Raises: ValueError for a picture that is not s by s: its features would not fit the
+        generator's."""
+        if masked_image.shape[-2:] != (self.resolution, self.resolution):
+            raise ValueError(
+                f"masked_image has shape {tuple(masked_image.shape)}, expected "
+                f"[N,3,{self.resolution},{self.resolution}] for this encoder; cut or resize it, or "
+                f"use "
+                "the pipeline, which takes pictures of any size"
+            )
         x = encoder_input(masked_image, mask, self.input_size, self.mask_channel)
         levels = self.backbone(x)
         coarse = [head(level) for head, level in zip(self.rgb_heads, levels)]

@@ -1,9 +1,9 @@
 """Soft-update mean latent w-bar (InvertFill section 3.2; SPEC A8).
 
-w_bar_online <- tau * w_bar_target + (1 - tau) * w_bar_online at every iteration; the target stands still
-until it is reached and is then sampled anew.
-Differs from the paper's print: its update line writes to the target and drops an operand; this is the
-only assignment that agrees with its text.
+w_bar_online <- tau * w_bar_target + (1 - tau) * w_bar_online at every iteration; the target stands
+still until it is reached and is then sampled anew.
+Differs from the paper's print: its update line writes to the target and drops an operand; this is
+the only assignment that agrees with its text.
 """
 
 import torch
@@ -12,18 +12,21 @@ MODES = ("soft", "static")
 
 
 class SoftMeanLatent:
-    """The mean latents the fidelity loss pulls towards: `w_bar_online`, `w_bar_target`, each [w_dim].
+    """The mean latents the fidelity loss pulls towards: `w_bar_online`, `w_bar_target`, each
+    [w_dim].
 
     Args:
         mapping: z [N,z_dim] -> w [N,w_dim], frozen.
         mode: "soft", or "static": w_bar_online stays w_avg (pSp's mean latent).
         tau: share of the way to the target taken per step, in [0,1].
-        num_mean_samples: K, latents averaged into one target; small K lets it wander by sigma_w / sqrt(K).
-        arrival_tolerance: the target is reached when the gap has shrunk to this share of its first size.
+        num_mean_samples: K, latents averaged into one target; small K lets it wander by sigma_w /
+        sqrt(K).
+        arrival_tolerance: the target is reached when the gap has shrunk to this share of its first
+        size.
         w_avg: [w_dim], the generator's mean latent.
         generator: torch.Generator that draws the latents.
 
-    Raises: ValueError for a mode, tau or tolerance outside its range.
+    Raises: ValueError for a mode, tau, number of samples or tolerance outside its range.
     """
 
     def __init__(
@@ -42,6 +45,11 @@ class SoftMeanLatent:
         if not 0 <= tau <= 1:
             raise ValueError(
                 f"tau is {tau}, expected a number in [0,1]; the paper's idea is about 0.001"
+            )
+        if num_mean_samples < 1:
+            raise ValueError(
+                f"num_mean_samples is {num_mean_samples}, expected at least 1 latent to average; "
+                "16 lets the mean wander by a quarter of sigma_w"
             )
         if not 0 < arrival_tolerance < 1:
             raise ValueError(
