@@ -37,7 +37,8 @@ def checked(photo, mask):
     photo = ImageOps.exif_transpose(photo)
     if max(photo.size) > MAX_SIDE_PX:
         raise gr.Error(
-            f"The photo is {photo.width} x {photo.height} px; this page takes up to {MAX_SIDE_PX} px a "
+            f"The photo is {photo.width} x {photo.height} px; this page takes up to {MAX_SIDE_PX} "
+            f"px a "
             "side. Use python -m inpaint_hub for larger ones.",
             print_exception=False,
         )

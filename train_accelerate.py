@@ -1,4 +1,5 @@
-"""Train StyleGAN2, InvertFill or pSp: `accelerate launch train_accelerate.py --method ... --help`."""
+"""Train StyleGAN2, InvertFill or pSp: `accelerate launch train_accelerate.py --method ...
+--help`."""
 
 import sys
 

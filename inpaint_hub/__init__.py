@@ -1,8 +1,8 @@
 """Image inpainting by GAN inversion: large holes, filled in one forward pass.
 
-The package reads in the order the data flows: `images` and `masks` (what users give) -> `compositing`
--> `inversion`, `invertfill` (encoders) -> `stylegan2` (generator) -> `pipelines`, which join them.
-`losses`, `data`, `training` serve training, `evaluation` judging, `hub` storing.
+The package reads in the order the data flows: `images` and `masks` (what users give) ->
+`compositing` -> `inversion`, `invertfill` (encoders) -> `stylegan2` (generator) -> `pipelines`,
+which join them. `losses`, `data`, `training` serve training, `evaluation` judging, `hub` storing.
 
 Importing is light: names are loaded when they are first used.
 """

@@ -17,7 +17,7 @@ LOSSLESS = {".png", ".tif", ".tiff", ".bmp"}
 def build_parser():
     parser = argparse.ArgumentParser(
         prog="python -m inpaint_hub",
-        description="Fill the white part of a mask in a picture. Known pixels are kept bit for bit.",
+        description="Fill the white part of a mask in a picture; the rest is kept bit for bit.",
     )
     parser.add_argument(
         "--image", required=True, type=Path, help="picture, or a folder of pictures"
@@ -79,7 +79,8 @@ def jobs_of(image, mask, output):
     for _, _, target in jobs:
         if target.suffix.lower() not in LOSSLESS:
             raise ValueError(
-                f"--output {str(target)!r} would lose known pixels; expected one of {sorted(LOSSLESS)}"
+                f"--output {str(target)!r} would lose known pixels; expected one of "
+                f"{sorted(LOSSLESS)}"
             )
         if target.resolve() in inputs:
             raise ValueError(
@@ -117,7 +118,8 @@ def fill_file(pipe, picture, mask, target, arguments):
 
 
 def main(argv=None):
-    """Exit status 0 when every file was filled, 1 when some failed (each is named), 2 for bad arguments."""
+    """Exit status 0 when every file was filled, 1 when some failed (each is named), 2 for bad
+    arguments."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
     try:

@@ -1,4 +1,5 @@
-"""Seams: how a fill meets the known pixels, which stay as they are. Masks: bool [H,W], True = hole."""
+"""Seams: how a fill meets the known pixels, which stay as they are. Masks: bool [H,W], True =
+hole."""
 
 import numpy as np
 from scipy import ndimage
@@ -12,7 +13,8 @@ def dilate(mask, radius_px):
 
 
 def feather(mask, radius_px):
-    """Weights of the fill, float32 [H,W]: rising inside the hole from its border to 1 at radius_px, 0 outside."""
+    """Weights of the fill, float32 [H,W]: rising inside the hole from its border to 1 at radius_px,
+    0 outside."""
     if radius_px == 0 or mask.all():
         return mask.astype(np.float32)
     distance = ndimage.distance_transform_edt(mask)
@@ -20,7 +22,8 @@ def feather(mask, radius_px):
 
 
 def feathered(rgb, known, mask, radius_px):
-    """`rgb` with a soft rim: inside the hole near its border it fades into the nearest known colour.
+    """`rgb` with a soft rim: inside the hole near its border it fades into the nearest known
+    colour.
 
     rgb, known: float32 [H,W,3]; outside the mask the result means nothing, it is never used there.
     """

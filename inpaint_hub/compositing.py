@@ -1,10 +1,12 @@
-"""The hard constraint: what is known stays (SPEC, conventions). mask: [N,1,H,W] in {0,1}, 1 = hole."""
+"""The hard constraint: what is known stays (SPEC, conventions). mask: [N,1,H,W] in {0,1}, 1 =
+hole."""
 
 import torch
 
 
 def mask_out(image, mask):
-    """I_m: image [N,3,H,W] with 0 (mid-grey in [-1,1]) in the hole, whatever was there, NaN included."""
+    """I_m: image [N,3,H,W] with 0 (mid-grey in [-1,1]) in the hole, whatever was there, NaN
+    included."""
     return torch.where(mask > 0.5, torch.zeros_like(image), image)
 
 

@@ -1,7 +1,8 @@
-"""Where to cut a picture around its holes, and how the fill goes back (SPEC G: crop around the hole).
+"""Where to cut a picture around its holes, and how the fill goes back (SPEC G: crop around the
+hole).
 
-Networks see squares of their own resolution. A window is a square of the picture, which may reach past
-the border; there the picture is reflected.
+Networks see squares of their own resolution. A window is a square of the picture, which may reach
+past the border; there the picture is reflected.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,8 @@ COARSE_PX = 256  # holes are grouped on a grid of about this many cells
 
 
 class Window(NamedTuple):
-    """Square [top : top + side, left : left + side] of a picture, in px; may reach past its border."""
+    """Square [top : top + side, left : left + side] of a picture, in px; may reach past its
+    border."""
 
     left: int
     top: int
@@ -28,7 +30,8 @@ def bounding_box(mask):
 
 
 def place(low, high, side, length):
-    """Start of a run of `side` centred on [low, high), moved inside [0, length) when it fits there."""
+    """Start of a run of `side` centred on [low, high), moved inside [0, length) when it fits
+    there."""
     start = (low + high - side) // 2
     return min(max(start, 0), length - side) if side <= length else (length - side) // 2
 
@@ -39,7 +42,8 @@ def window_around(left, top, right, bottom, side, size):
 
 
 def whole_window(mask):
-    """One window with as much of the picture as a square holds and the whole hole; [] without a hole.
+    """One window with as much of the picture as a square holds and the whole hole; [] without a
+    hole.
 
     The side is the picture's short side when the hole fits into that, else its long side.
     """
@@ -55,8 +59,8 @@ def whole_window(mask):
 def hole_windows(mask, padding_px, min_side):
     """One window for each group of holes whose windows would touch; [] without a hole.
 
-    A window holds its holes with padding_px around them and is at least min_side wide; windows share no
-    hole, and every hole lies in one.
+    A window holds its holes with padding_px around them and is at least min_side wide; windows
+    share no hole, and every hole lies in one.
     """
     if not mask.any():
         return []
@@ -123,7 +127,8 @@ def _region(array, window):
 
 
 def _filter(window, size):
-    """Area average when shrinking, bilinear when enlarging: both have the small supports cut_mask needs."""
+    """Area average when shrinking, bilinear when enlarging: both have the small supports cut_mask
+    needs."""
     return Image.Resampling.BOX if window.side >= size else Image.Resampling.BILINEAR
 
 
@@ -134,7 +139,8 @@ def cut(pixels, window, size):
 
 
 def cut_mask(mask, window, size):
-    """bool [H,W] -> bool [size,size]: hole wherever a hole pixel has a share in what `cut` shows."""
+    """bool [H,W] -> bool [size,size]: hole wherever a hole pixel has a share in what `cut`
+    shows."""
     region = np.ascontiguousarray(_region(mask, window)).astype(np.float32)
     return np.asarray(Image.fromarray(region).resize((size, size), _filter(window, size))) > 0
 

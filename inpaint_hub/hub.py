@@ -26,7 +26,8 @@ def weights_stem(variant):
 def download_weights(repo_id, filename, **options):
     """Path of one file of a Hub repository in the local cache, downloaded at need.
 
-    options: those of huggingface_hub.hf_hub_download (revision, token, cache_dir, local_files_only, ...).
+    options: those of huggingface_hub.hf_hub_download (revision, token, cache_dir, local_files_only,
+    ...).
 
     Raises: FileNotFoundError when it is neither cached nor reachable.
     """
@@ -34,14 +35,17 @@ def download_weights(repo_id, filename, **options):
         return hf_hub_download(repo_id, filename, **options)
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise FileNotFoundError(
-            f"{filename!r} of the Hub repository {repo_id!r} is not in the local cache and could not be "
-            f"downloaded ({type(error).__name__}); expected a reachable Hub or an earlier download; "
+            f"{filename!r} of the Hub repository {repo_id!r} is not in the local cache and could "
+            f"not be "
+            f"downloaded ({type(error).__name__}); expected a reachable Hub or an earlier "
+            f"download; "
             "connect once, or give the path of a local file"
         ) from error
 
 
 def local_repository(repo, subfolder=None, variant=None, **options):
-    """Folder that holds a model: `repo` itself if it is one, else a snapshot of only the wanted files."""
+    """Folder that holds a model: `repo` itself if it is one, else a snapshot of only the wanted
+    files."""
     stem, prefix = weights_stem(variant), f"{subfolder}/" if subfolder else ""
     folder = Path(repo)
     if not folder.is_dir():
@@ -58,7 +62,8 @@ def local_repository(repo, subfolder=None, variant=None, **options):
             )
         except LocalEntryNotFoundError as error:
             raise FileNotFoundError(
-                f"the Hub repository {str(repo)!r} is not in the local cache and could not be reached; "
+                f"the Hub repository {str(repo)!r} is not in the local cache and could not be "
+                f"reached; "
                 "connect once, or give a local folder"
             ) from error
     folder = folder / (subfolder or "")
@@ -82,7 +87,8 @@ class HubModel(
     pipeline_tag="image-to-image",
     tags=["inpainting", "gan-inversion", "image-inpainting"],
 ):
-    """Base class of the networks. Constructor arguments are keyword-only plain values: the config.json."""
+    """Base class of the networks. Constructor arguments are keyword-only plain values: the
+    config.json."""
 
     @property
     def dtype(self):
@@ -107,13 +113,15 @@ class HubModel(
         safe_serialization=True,
         **kwargs,
     ):
-        """Write config.json, model[.<variant>].safetensors and README.md; kwargs: the mixin's (push_to_hub, ...).
+        """Write config.json, model[.<variant>].safetensors and README.md; kwargs: the mixin's
+        (push_to_hub, ...).
 
         Raises: ValueError for safe_serialization=False: only safetensors are written.
         """
         if not safe_serialization:
             raise ValueError(
-                "safe_serialization is False, expected True: weights are only written as safetensors"
+                "safe_serialization is False, expected True: weights are only written as "
+                "safetensors"
             )
         self._save_options = {"variant": variant, "max_shard_size": max_shard_size}
         try:
@@ -146,12 +154,15 @@ class HubModel(
     ):
         """The model of a folder or Hub repository, in eval mode.
 
-        Args: subfolder inside it; variant: read model.<variant>.safetensors; dtype (or torch_dtype):
+        Args: subfolder inside it; variant: read model.<variant>.safetensors; dtype (or
+        torch_dtype):
             fp32 where not given, whatever the file holds; device; strict: refuse missing or unknown
             tensors (default); the rest as in huggingface_hub. Other arguments override config.json.
 
-        Raises: FileNotFoundError when there is no such model or variant; RuntimeError when the file's
-            tensors are not exactly the model's; ValueError for a config.json with unknown arguments.
+        Raises: FileNotFoundError when there is no such model or variant; RuntimeError when the
+        file's
+            tensors are not exactly the model's; ValueError for a config.json with unknown
+            arguments.
         """
         options = {
             "revision": revision,
@@ -170,7 +181,8 @@ class HubModel(
         unknown = sorted(set(json.loads(file.read_text())) - known)
         if unknown:
             raise ValueError(
-                f"{str(file)!r} holds {unknown}, which {cls.__name__} does not know; expected some of "
+                f"{str(file)!r} holds {unknown}, which {cls.__name__} does not know; expected some "
+                f"of "
                 f"{sorted(known)}; was it written for another class, or by a newer version?"
             )
 
@@ -224,7 +236,8 @@ def _sharded_state(index):
 
 
 def push_folder(folder, repo_id, commit_message=None, private=None, token=None, create_pr=False):
-    """Create the Hub repository if need be and upload a folder as one commit; returns its address."""
+    """Create the Hub repository if need be and upload a folder as one commit; returns its
+    address."""
     api = HfApi(token=token)
     repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
     message = commit_message or "Upload with inpaint_hub"

@@ -1,9 +1,9 @@
 """THE contract: pictures and masks, from what users have to what networks read, and back.
 
-Inside the package a picture is a tensor [N,3,H,W] in [-1,1], RGB, and a mask [N,1,H,W] in {0,1}, 1 = hole.
-Users give PIL images, numpy arrays [H,W], [H,W,C] or [N,H,W,C] (uint8, uint16, bool, or float in [0,1]),
-torch tensors [H,W], [C,H,W] or [N,C,H,W] (uint8, or float in [0,1]), or lists of these; a white mask pixel
-is repainted. Every value outside the mask comes back as it came.
+Inside the package a picture is a tensor [N,3,H,W] in [-1,1], RGB, and a mask [N,1,H,W] in {0,1}, 1
+= hole. Users give PIL images, numpy arrays [H,W], [H,W,C] or [N,H,W,C] (uint8, uint16, bool, or
+float in [0,1]), torch tensors [H,W], [C,H,W] or [N,C,H,W] (uint8, or float in [0,1]), or lists of
+these; a white mask pixel is repainted. Every value outside the mask comes back as it came.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,8 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow co
 CONVERTED_MODES = ("CMYK", "YCbCr", "HSV")  # kept in their own colour space, filled through Pillow
 SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 EXPECTED = (
-    "expected a PIL image, a numpy array [H,W], [H,W,C] or [N,H,W,C], a torch tensor [H,W], [C,H,W] or "
+    "expected a PIL image, a numpy array [H,W], [H,W,C] or [N,H,W,C], a torch tensor [H,W], "
+    "[C,H,W] or "
     "[N,C,H,W], or a list of these"
 )
 
@@ -27,7 +28,8 @@ class Picture:
     """One upright picture.
 
     pixels: uint8 [H,W,3], RGB over white where it was transparent: what the networks see.
-    native: the picture's own values [H,W,C]; restore: makes the user's kind of object from such values.
+    native: the picture's own values [H,W,C]; restore: makes the user's kind of object from such
+    values.
     """
 
     pixels: np.ndarray
@@ -41,7 +43,8 @@ class Picture:
         return self.pixels.shape[1], self.pixels.shape[0]
 
     def fill(self, rgb, mask):
-        """The picture in its own kind and mode with `rgb` (float32 [H,W,3] in [0,1]) inside `mask` (bool [H,W]).
+        """The picture in its own kind and mode with `rgb` (float32 [H,W,3] in [0,1]) inside `mask`
+        (bool [H,W]).
 
         Values outside the mask, and alpha everywhere, are the picture's own, bit for bit.
         """
@@ -155,7 +158,8 @@ def _pil_maker(mode, info):
 
 
 def _split_array(array):
-    """[H,W], [H,W,C] or [N,H,W,C] -> list of [H,W,C], each with a maker that drops an added axis."""
+    """[H,W], [H,W,C] or [N,H,W,C] -> list of [H,W,C], each with a maker that drops an added
+    axis."""
     if array.ndim == 2:
         return [array]
     if array.ndim == 3:
@@ -204,7 +208,8 @@ def _check_array(native, shape, order, channels):
         raise ValueError(f"image has shape {shape}, expected at least 1x1 px; {EXPECTED}")
     if channels not in (1, 2, 3, 4):
         raise ValueError(
-            f"image has shape {shape}, which reads as {channels} channels; expected 1 to 4, {order}; "
+            f"image has shape {shape}, which reads as {channels} channels; expected 1 to 4, "
+            f"{order}; "
             "move the channel axis"
         )
     _check_values(native, f"image of shape {shape}")
@@ -228,9 +233,9 @@ def _check_values(native, what):
 def read_masks(mask_image, pictures, invert=False):
     """One bool [H,W] (True = hole) for each of `pictures`, at its size.
 
-    White repaints (`invert`: black does). One mask serves all pictures. Grey is cut at one half after a
-    mask of another size has been resized. Transparent masks whose colours are all the same are read from
-    their alpha. Integer arrays of 0 and 1 count as booleans.
+    White repaints (`invert`: black does). One mask serves all pictures. Grey is cut at one half
+    after a mask of another size has been resized. Transparent masks whose colours are all the same
+    are read from their alpha. Integer arrays of 0 and 1 count as booleans.
 
     Raises: TypeError, ValueError for what is no mask, or for a wrong number of masks.
     """
@@ -239,7 +244,8 @@ def read_masks(mask_image, pictures, invert=False):
         masks *= len(pictures)
     if len(masks) != len(pictures):
         raise ValueError(
-            f"mask_image holds {len(masks)} masks for {len(pictures)} pictures; expected one for all or "
+            f"mask_image holds {len(masks)} masks for {len(pictures)} pictures; expected one for "
+            f"all or "
             "one for each; check the two lists"
         )
     holes = []
@@ -283,7 +289,8 @@ def _mask_values(mask):
 def _single_channel(values):
     if values.ndim != 3 or 0 in values.shape or values.shape[2] > 4:
         raise ValueError(
-            f"mask_image has shape {values.shape}, expected [H,W] or [H,W,C] of at least 1x1 px and at "
+            f"mask_image has shape {values.shape}, expected [H,W] or [H,W,C] of at least 1x1 px "
+            f"and at "
             "most 4 channels; pass one mask per picture"
         )
     if values.dtype.kind in "iu" and values.max() <= 1:
@@ -320,8 +327,8 @@ def to_pixels(images):
 def write_pictures(filled, output_type):
     """What Picture.fill returned, as users ask for it: output_type pil | np | pt.
 
-    "pil": PIL images. "np": float32 [N,H,W,C] in [0,1]; "pt": float32 [N,C,H,W] in [0,1]; C is 3, or 4
-    with alpha. Pictures of different shapes come as a list instead of a stack.
+    "pil": PIL images. "np": float32 [N,H,W,C] in [0,1]; "pt": float32 [N,C,H,W] in [0,1]; C is 3,
+    or 4 with alpha. Pictures of different shapes come as a list instead of a stack.
 
     Raises: ValueError for another output_type.
     """

@@ -1,4 +1,5 @@
-"""An in-process Hugging Face Hub: enough of its HTTP interface to create, upload to and download from."""
+"""An in-process Hugging Face Hub: enough of its HTTP interface to create, upload to and download
+from."""
 
 import base64
 import hashlib

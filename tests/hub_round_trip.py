@@ -1,4 +1,5 @@
-"""Run by test_hub.py in a process of its own: HF_ENDPOINT must be set before anything is imported."""
+"""Run by test_hub.py in a process of its own: HF_ENDPOINT must be set before anything is
+imported."""
 
 import os
 import sys

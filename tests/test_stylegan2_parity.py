@@ -115,7 +115,8 @@ def rosinality_discriminator_names(num_blocks):
 
 
 def fill_by_rule(model, names):
-    """Every tensor of `model` from the rule; randn draws in memory order, so only the count matters."""
+    """Every tensor of `model` from the rule; randn draws in memory order, so only the count
+    matters."""
     state = model.state_dict()
     missing = set(state) - set(names) - {"w_avg"}
     assert not missing, missing

@@ -1,4 +1,5 @@
-"""Folder or Hub-layout parquet -> square pictures; every random choice is keyed by (seed, epoch, index)."""
+"""Folder or Hub-layout parquet -> square pictures; every random choice is keyed by (seed, epoch,
+index)."""
 
 import io
 import itertools
@@ -19,9 +20,9 @@ class ImageDataset(Dataset):
     """Pictures of one split, centre-cropped to a square and resized to `resolution`.
 
     Args:
-        path: a folder searched recursively for pictures Pillow can open (its sub-folder named like the
-            split is used when there is one), or a folder with `<split>-*.parquet` files whose column
-            `image` holds {bytes, path}, as the Hub stores image data sets.
+        path: a folder searched recursively for pictures Pillow can open (its sub-folder named like
+            the split is used when there is one), or a folder with `<split>-*.parquet` files whose
+            column `image` holds {bytes, path}, as the Hub stores image data sets.
         split: "train" or "validation".
         resolution: side of the squares in px.
         max_images: keep only the first so many.
@@ -53,7 +54,8 @@ class ImageDataset(Dataset):
         self.entries = self.entries[:max_images]
         if not self.entries:
             raise FileNotFoundError(
-                f"data folder {str(path)!r} holds no picture for split {split!r}; expected pictures or "
+                f"data folder {str(path)!r} holds no picture for split {split!r}; expected "
+                f"pictures or "
                 f"{split}-*.parquet files in it; point --train_data_dir at them"
             )
         self.resolution = resolution
@@ -89,7 +91,8 @@ def _parquet_bytes(file):
 
 
 class TrainingPairs(Dataset):
-    """(epoch, index) -> {"image": [3,s,s] in [-1,1], "mask": [1,s,s] in {0,1}} drawn by (seed, epoch, index).
+    """(epoch, index) -> {"image": [3,s,s] in [-1,1], "mask": [1,s,s] in {0,1}} drawn by (seed,
+    epoch, index).
 
     Picture and mask are flipped independently (SPEC A10).
     """
@@ -119,8 +122,9 @@ class TrainingPairs(Dataset):
 class EndlessSampler(Sampler):
     """Keys (epoch, index) without end: every epoch a new permutation drawn by (seed, epoch).
 
-    Process `rank` of `num_processes` takes batches rank, rank + num_processes, ... of the one global
-    order, starting `start_batch` batches into it: resuming needs no replay of what was consumed.
+    Process `rank` of `num_processes` takes batches rank, rank + num_processes, ... of the one
+    global order, starting `start_batch` batches into it: resuming needs no replay of what was
+    consumed.
     """
 
     def __init__(self, num_images, batch_size, seed, rank=0, num_processes=1, start_batch=0):

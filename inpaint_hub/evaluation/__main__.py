@@ -60,7 +60,8 @@ def telea(pixels, mask):
 
 
 def pipeline_method(pipe):
-    """Function of lists of pictures and masks -> list of uint8 results, composited by the pipeline."""
+    """Function of lists of pictures and masks -> list of uint8 results, composited by the
+    pipeline."""
 
     def fill(pictures, masks):
         images = [Image.fromarray(p) for p in pictures]

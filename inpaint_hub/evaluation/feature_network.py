@@ -9,11 +9,12 @@ from safetensors.torch import load_file
 
 
 class FeatureNetwork:
-    """Pictures -> pooled features [N,D] by the layers of a JSON file and the safetensors file beside it.
+    """Pictures -> pooled features [N,D] by the layers of a JSON file and the safetensors file
+    beside it.
 
-    The JSON has `input` {id, size}, and `layers`: conv, depthwise_conv (weights, stride, same_padding,
-    activation none | relu6), add, global_mean; each with `inputs` and `output` ids. Pictures enter as RGB
-    in [-1,1] at `size`; padding is TensorFlow's SAME.
+    The JSON has `input` {id, size}, and `layers`: conv, depthwise_conv (weights, stride,
+    same_padding, activation none | relu6), add, global_mean; each with `inputs` and `output` ids.
+    Pictures enter as RGB in [-1,1] at `size`; padding is TensorFlow's SAME.
 
     Raises: FileNotFoundError when one of the two files is missing.
     """
@@ -24,7 +25,8 @@ class FeatureNetwork:
         for file in (path, weights):
             if not file.is_file():
                 raise FileNotFoundError(
-                    f"feature network file {str(file)!r} does not exist; expected a .json list of layers "
+                    f"feature network file {str(file)!r} does not exist; expected a .json list of "
+                    f"layers "
                     "and a .safetensors file of the same name"
                 )
         description = json.loads(path.read_text())

@@ -4,7 +4,8 @@ import numpy as np
 
 
 def psnr(result, original):
-    """Peak signal-to-noise ratio in dB over all pixels and channels; infinite for equal pictures."""
+    """Peak signal-to-noise ratio in dB over all pixels and channels; infinite for equal
+    pictures."""
     error = np.mean((result.astype(np.float64) - original) ** 2)
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 

@@ -35,7 +35,8 @@ def parse_band(text):
 
 
 class EvaluationPairs:
-    """pairs[i] -> (uint8 [s,s,3], bool [s,s]): picture i of a data set and a mask of one coverage band.
+    """pairs[i] -> (uint8 [s,s,3], bool [s,s]): picture i of a data set and a mask of one coverage
+    band.
 
     A mask depends on (seed, band, i) alone, so the pairs do not depend on how many are judged.
     """

@@ -14,7 +14,8 @@ HIGHER_IS_BETTER = {"psnr": True, "ssim": True}
 def summarise(values):
     """{metric: [per picture]} -> {metric: {mean, low, high, num_images}} with 95 % intervals.
 
-    Equal pictures, whose PSNR is infinite, cannot occur inside a band above 0 % unless a method copies.
+    Equal pictures, whose PSNR is infinite, cannot occur inside a band above 0 % unless a method
+    copies.
     """
     summary = {}
     for metric, numbers in values.items():
@@ -25,7 +26,8 @@ def summarise(values):
 
 
 def markdown_table(results):
-    """results {band: {method: {metric: summary}}} -> one Markdown table; the best mean of a band in bold."""
+    """results {band: {method: {metric: summary}}} -> one Markdown table; the best mean of a band in
+    bold."""
     first = next(iter(next(iter(results.values())).values()))
     metrics = list(first)
     arrows = ["↑" if HIGHER_IS_BETTER.get(m) else "↓" for m in metrics]

@@ -1,6 +1,7 @@
 """Encoders from picture to latent: feature pyramids, style heads, and pSp built from them.
 
-pSp: Richardson et al., "Encoding in Style: a StyleGAN Encoder for Image-to-Image Translation", CVPR 2021.
+pSp: Richardson et al., "Encoding in Style: a StyleGAN Encoder for Image-to-Image Translation", CVPR
+2021.
 """
 
 from inpaint_hub.inversion.psp import PSPEncoder

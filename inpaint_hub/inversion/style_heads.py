@@ -1,4 +1,5 @@
-"""map2style: a feature map becomes one style code (SPEC A4), and which level feeds which layer (SPEC A6)."""
+"""map2style: a feature map becomes one style code (SPEC A4), and which level feeds which layer
+(SPEC A6)."""
 
 import math
 
@@ -11,7 +12,8 @@ FIRST_MIDDLE, FIRST_FINE = 3, 7
 
 
 def level_of(ws_index):
-    """Level that feeds a row of ws: 0 coarse (rows 0-2), 1 middle (3-6), 2 fine (7 and up), at every size."""
+    """Level that feeds a row of ws: 0 coarse (rows 0-2), 1 middle (3-6), 2 fine (7 and up), at
+    every size."""
     return (ws_index >= FIRST_MIDDLE) + (ws_index >= FIRST_FINE)
 
 
@@ -25,7 +27,8 @@ def check_input_size(input_size):
 
 
 class MapToStyle(nn.Module):
-    """[N,in_channels,spatial,spatial] -> [N,w_dim]: strided convolutions down to 1x1, then a linear layer."""
+    """[N,in_channels,spatial,spatial] -> [N,w_dim]: strided convolutions down to 1x1, then a linear
+    layer."""
 
     def __init__(self, spatial, in_channels, channels, w_dim):
         super().__init__()

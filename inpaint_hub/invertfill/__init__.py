@@ -1,4 +1,5 @@
-"""InvertFill: Yu, Liu, Zhang, Zheng, Yan, Xie, "High-Fidelity Image Inpainting with GAN Inversion", ECCV 2022.
+"""InvertFill: Yu, Liu, Zhang, Zheng, Yan, Xie, "High-Fidelity Image Inpainting with GAN Inversion",
+ECCV 2022.
 
 | paper | code | shape |
 | --- | --- | --- |

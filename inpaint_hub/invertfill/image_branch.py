@@ -1,4 +1,5 @@
-"""The branch through which I_m enters the generator: the F of F&W+ (InvertFill Eq. (3); SPEC A7)."""
+"""The branch through which I_m enters the generator: the F of F&W+ (InvertFill Eq. (3); SPEC
+A7)."""
 
 import math
 
@@ -19,7 +20,8 @@ def zero_conv(in_channels, out_channels):
 
 
 class FeatureBranch(nn.Module):
-    """Reading `feature`: masked picture and mask -> {r: F_r [N,C_r,r,r]} for the generator's feature maps."""
+    """Reading `feature`: masked picture and mask -> {r: F_r [N,C_r,r,r]} for the generator's
+    feature maps."""
 
     def __init__(self, resolution, channel_base, channel_max, fw_resolutions, branch_channel_max):
         super().__init__()
@@ -55,7 +57,8 @@ class FeatureBranch(nn.Module):
 
 
 class RGBBranch(nn.Module):
-    """Reading `rgb`: averaged-down masked pictures -> {r: [N,3,r,r]} for the generator's RGB skip."""
+    """Reading `rgb`: averaged-down masked pictures -> {r: [N,3,r,r]} for the generator's RGB
+    skip."""
 
     def __init__(self, fw_resolutions):
         super().__init__()

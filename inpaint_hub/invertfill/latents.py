@@ -8,8 +8,8 @@ import torch
 class FWLatent(NamedTuple):
     """Style vectors and, for the F part, what is added inside the generator.
 
-    ws [N,L,w_dim]; features {r: [N,C_r,r,r]} for the feature maps; rgb_features {r: [N,3,r,r]} for the
-    RGB skip. W+ alone is FWLatent(ws).
+    ws [N,L,w_dim]; features {r: [N,C_r,r,r]} for the feature maps; rgb_features {r: [N,3,r,r]} for
+    the RGB skip. W+ alone is FWLatent(ws).
     """
 
     ws: torch.Tensor

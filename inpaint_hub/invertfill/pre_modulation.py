@@ -8,16 +8,18 @@ from inpaint_hub.inversion.style_heads import level_of
 
 
 def instance_norm(codes, eps=1e-5):
-    """codes [N,3,w_dim] -> the same, each row with mean 0 and standard deviation 1 over its w_dim entries.
+    """codes [N,3,w_dim] -> the same, each row with mean 0 and standard deviation 1 over its w_dim
+    entries.
 
-    IN over the spatial extent of a code, which is 1, would return zeros; the entries of one level's code
-    are the only axis over which its statistics exist.
+    IN over the spatial extent of a code, which is 1, would return zeros; the entries of one level's
+    code are the only axis over which its statistics exist.
 
     Raises: ValueError when a row has a single entry.
     """
     if codes.shape[-1] < 2:
         raise ValueError(
-            f"codes have shape {tuple(codes.shape)}; expected at least 2 entries per code to normalise "
+            f"codes have shape {tuple(codes.shape)}; expected at least 2 entries per code to "
+            f"normalise "
             "over; pass [N,levels,w_dim]"
         )
     return F.layer_norm(codes, codes.shape[-1:], eps=eps)
@@ -41,7 +43,8 @@ class PreModulation(nn.Module):
             nn.init.normal_(linear.weight, std=0.01)
 
     def initialise(self, w_mean, w_std):
-        """Start inside the generator's domain: w* is then about w_mean + w_std * N(0, 1) (SPEC A5)."""
+        """Start inside the generator's domain: w* is then about w_mean + w_std * N(0, 1) (SPEC
+        A5)."""
         with torch.no_grad():
             self.gamma.bias.copy_(w_std)
             self.beta.bias.copy_(w_mean)

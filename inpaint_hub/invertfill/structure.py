@@ -1,4 +1,5 @@
-"""RGB heads and map2structure: what the encoder can already draw, as structure codes (SPEC A3, A4)."""
+"""RGB heads and map2structure: what the encoder can already draw, as structure codes (SPEC A3,
+A4)."""
 
 import torch
 import torch.nn.functional as F

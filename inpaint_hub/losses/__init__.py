@@ -1,1 +1,2 @@
-"""Training losses. Reconstruction losses take pictures in [0,1]; networks they need are passed in."""
+"""Training losses. Reconstruction losses take pictures in [0,1]; networks they need are passed
+in."""

@@ -1,4 +1,5 @@
-"""Losses of the GAN game (SPEC C6): non-saturating logistic loss and R1. Scores are [N,1] logits."""
+"""Losses of the GAN game (SPEC C6): non-saturating logistic loss and R1. Scores are [N,1]
+logits."""
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,8 @@ def discriminator_loss(real_scores, fake_scores):
 
 
 def r1_penalty(real_scores, images):
-    """Mean over images [N,3,H,W] (which require grad) of the squared norm of dD/dx (Mescheder et al., 2018).
+    """Mean over images [N,3,H,W] (which require grad) of the squared norm of dD/dx (Mescheder et
+    al., 2018).
 
     The sum of scores is differentiated: scores of other images of the batch contribute only through
     the mini-batch standard deviation.

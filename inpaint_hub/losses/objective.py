@@ -1,4 +1,5 @@
-"""InvertFill's objective: L = L_ipt + lambda_msr L_msr + lambda_fid L_fid (Eq. (4)-(7); SPEC A9)."""
+"""InvertFill's objective: L = L_ipt + lambda_msr L_msr + lambda_fid L_fid (Eq. (4)-(7); SPEC
+A9)."""
 
 from dataclasses import dataclass
 
@@ -17,7 +18,8 @@ MIN_NETWORK_PX = (
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms. RFR's for VGG-16; multi_scale and fidelity are our choice (SPEC A9.4)."""
+    """Weights of the terms. RFR's for VGG-16; multi_scale and fidelity are our choice (SPEC
+    A9.4)."""
 
     valid: float = 1.0
     hole: float = 6.0
@@ -31,16 +33,17 @@ class LossWeights:
 class InvertFillObjective:
     """Computes Eq. (7).
 
-    network: see losses.perceptual; weights: LossWeights; msr_min_size: smaller O_E^r are enlarged to so
-    many px before the network, whose maps would vanish.
+    network: see losses.perceptual; weights: LossWeights; msr_min_size: smaller O_E^r are enlarged
+    to so many px before the network, whose maps would vanish.
     """
 
     def __init__(self, network, weights=LossWeights(), msr_min_size=64):
         self.network, self.weights, self.msr_min_size = network, weights, msr_min_size
 
     def __call__(self, image, mask, generated, coarse, ws, w_bar, w_std=None):
-        """image, generated [N,3,s,s] in [-1,1] (generated unbounded); mask [N,1,s,s], 1 = hole; coarse: list of
-        [N,3,r,r]; ws [N,L,w_dim]; w_bar, w_std [w_dim] -> (scalar, {"<term>_loss": unweighted scalar})."""
+        """image, generated [N,3,s,s] in [-1,1] (generated unbounded); mask [N,1,s,s], 1 = hole;
+        coarse: list of [N,3,r,r]; ws [N,L,w_dim]; w_bar, w_std [w_dim] -> (scalar, {"<term>_loss":
+        unweighted scalar})."""
         composited = composite(image, generated, mask)
         image, generated, composited = ((x + 1) / 2 for x in (image, generated, composited))
         target_maps = self.network(image)

@@ -1,4 +1,5 @@
-"""Perceptual and style losses on three feature maps of a frozen network (InvertFill Eq. (4); SPEC A9.1).
+"""Perceptual and style losses on three feature maps of a frozen network (InvertFill Eq. (4); SPEC
+A9.1).
 
 A network is a module: pictures [N,3,H,W] in [0,1] -> list of three maps at strides 2, 4 and 8.
 """
@@ -53,7 +54,8 @@ class Fire(nn.Module):
 
 
 class SqueezeNetFeatures(nn.Module):
-    """SqueezeNet 1.1 (original weights: BGR, 0..255, mean subtracted) before each of its max-pools."""
+    """SqueezeNet 1.1 (original weights: BGR, 0..255, mean subtracted) before each of its
+    max-pools."""
 
     MEAN_BGR = (104.0, 117.0, 123.0)
 
@@ -85,10 +87,11 @@ NETWORKS = (SqueezeNetFeatures, VGG16Features)
 
 
 def load_perceptual_network(name_or_path):
-    """Frozen network for the losses: "vgg16" (fetched from the Hub once) or the path of a safetensors
-    file of VGG-16 or SqueezeNet 1.1 with torchvision's key names.
+    """Frozen network for the losses: "vgg16" (fetched from the Hub once) or the path of a
+    safetensors file of VGG-16 or SqueezeNet 1.1 with torchvision's key names.
 
-    Raises: FileNotFoundError when neither a file nor the Hub is there; ValueError for other contents.
+    Raises: FileNotFoundError when neither a file nor the Hub is there; ValueError for other
+    contents.
     """
     if name_or_path == "vgg16":
         name_or_path = download_weights(VGG16_REPOSITORY, "model.safetensors")
@@ -108,7 +111,8 @@ def load_perceptual_network(name_or_path):
                 network.load_state_dict(state)
                 return network.eval().requires_grad_(False)
     raise ValueError(
-        f"{str(path)!r} holds neither VGG-16 nor SqueezeNet 1.1 (first keys: {sorted(present)[:3]}); "
+        f"{str(path)!r} holds neither VGG-16 nor SqueezeNet 1.1 (first keys: "
+        f"{sorted(present)[:3]}); "
         "expected torchvision's key names, as features.0.weight"
     )
 
@@ -119,7 +123,8 @@ def perceptual_loss(maps, target_maps):
 
 
 def gram(x):
-    """Un-normalised Gram matrix [N,C,C] of a map [N,C,H,W], in fp32: sums of products overflow fp16."""
+    """Un-normalised Gram matrix [N,C,C] of a map [N,C,H,W], in fp32: sums of products overflow
+    fp16."""
     with torch.autocast(x.device.type, enabled=False):
         x = x.float().flatten(2)
         return x @ x.transpose(1, 2)

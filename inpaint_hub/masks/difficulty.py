@@ -5,7 +5,8 @@ import numpy as np
 from inpaint_hub.masks.regions import outpainting, random_box
 from inpaint_hub.masks.strokes import strokes, width_height
 
-# Named bands of true coverage (hole share of the picture): InvertFill's, and the Dual-path poster's six.
+# Named bands of true coverage (hole share of the picture): InvertFill's, and the Dual-path poster's
+# six.
 BANDS = {
     "easy": (0.10, 0.20),
     "hard": (0.50, 0.60),

@@ -7,15 +7,18 @@ from inpaint_hub.masks.strokes import width_height
 
 
 def painted(layer):
-    """bool [H,W]: not fully transparent; a layer without transparency is read as black and white."""
+    """bool [H,W]: not fully transparent; a layer without transparency is read as black and
+    white."""
     alpha = np.asarray(layer.convert("RGBA"))[..., 3]
     return np.asarray(layer.convert("L")) >= 128 if alpha.min() == 255 else alpha > 0
 
 
 def from_editor(value):
-    """Gradio ImageEditor's {"background", "layers", "composite"} -> (picture, mask), both PIL, same size.
+    """Gradio ImageEditor's {"background", "layers", "composite"} -> (picture, mask), both PIL, same
+    size.
 
-    A pixel is a hole where any layer is at all opaque; mask: mode L, 255 = hole. EXIF rotation is applied.
+    A pixel is a hole where any layer is at all opaque; mask: mode L, 255 = hole. EXIF rotation is
+    applied.
 
     Raises: ValueError without a picture or without a stroke.
     """

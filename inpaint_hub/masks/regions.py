@@ -26,14 +26,15 @@ def random_box(size, rng, min_fraction=0.2, max_fraction=0.6):
 
 
 def outpainting(size, side, ratio):
-    """Border to be outpainted: `ratio` of the width (left, right, both = half on each) or height (top,
-    bottom); `all`: a frame that leaves a centre of (1 - ratio) of both.
+    """Border to be outpainted: `ratio` of the width (left, right, both = half on each) or height
+    (top, bottom); `all`: a frame that leaves a centre of (1 - ratio) of both.
 
     Raises: ValueError for another side or a ratio outside (0, 1).
     """
     if side not in SIDES or not 0 < ratio < 1:
         raise ValueError(
-            f"outpainting got side={side!r}, ratio={ratio}; expected one of {SIDES} and a ratio in (0, 1)"
+            f"outpainting got side={side!r}, ratio={ratio}; expected one of {SIDES} and a ratio in "
+            f"(0, 1)"
         )
     width, height = width_height(size)
     mask = np.zeros((height, width), bool)

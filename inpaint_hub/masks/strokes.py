@@ -1,4 +1,5 @@
-"""Free-form holes: broken lines drawn with a round brush (SPEC A11.1, after the samplers it cites)."""
+"""Free-form holes: broken lines drawn with a round brush (SPEC A11.1, after the samplers it
+cites)."""
 
 import math
 
@@ -24,8 +25,8 @@ def width_height(size):
 def strokes(size, rng, num_strokes=(3, 15), num_vertices=(4, 25), step_px=100, brush_px=(10, 24)):
     """`num_strokes` random broken lines; ranges are inclusive, lengths in px of a 256 px mask.
 
-    A line zigzags about its own random direction, by about 2 pi / 5 to alternating sides; a vertex is at
-    most step_px from the one before.
+    A line zigzags about its own random direction, by about 2 pi / 5 to alternating sides; a vertex
+    is at most step_px from the one before.
     """
     width, height = width_height(size)
     scale = min(width, height) / REFERENCE_PX

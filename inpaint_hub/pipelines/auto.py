@@ -25,12 +25,14 @@ def load_pipeline(pretrained_model_name_or_path, **kwargs):
         index = Path(download_weights(str(pretrained_model_name_or_path), index.name, **where))
     if not index.is_file():
         raise FileNotFoundError(
-            f"no model_index.json in {str(pretrained_model_name_or_path)!r}; expected the folder of a saved "
+            f"no model_index.json in {str(pretrained_model_name_or_path)!r}; expected the folder "
+            f"of a saved "
             "pipeline; name the folder that save_pretrained or train_accelerate.py wrote"
         )
     name = json.loads(index.read_text())["_class_name"]
     if name not in PIPELINES:
         raise ValueError(
-            f"{str(pretrained_model_name_or_path)!r} holds a {name}, expected one of {sorted(PIPELINES)}"
+            f"{str(pretrained_model_name_or_path)!r} holds a {name}, expected one of "
+            f"{sorted(PIPELINES)}"
         )
     return PIPELINES[name].from_pretrained(pretrained_model_name_or_path, **kwargs)

@@ -1,4 +1,5 @@
-"""InpaintPipeline: preprocess -> encode -> generate -> composite, around any encoder and generator."""
+"""InpaintPipeline: preprocess -> encode -> generate -> composite, around any encoder and
+generator."""
 
 import json
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from inpaint_hub.blending import dilate, feathered
 from inpaint_hub.compositing import mask_out
 from inpaint_hub.images import read_images, read_masks, to_tensor, to_unit, write_pictures
 
-# diffusers saves and loads only components whose base class stands in these tables; ours is looked up by
-# name in the top-level package. One test fails loudly should the tables move.
+# diffusers saves and loads only components whose base class stands in these tables; ours is looked
+# up by name in the top-level package. One test fails loudly should the tables move.
 REGISTRATION = {hub.HubModel.__name__: ["save_pretrained", "from_pretrained"]}
 pipeline_loading_utils.LOADABLE_CLASSES["inpaint_hub"] = REGISTRATION
 pipeline_loading_utils.ALL_IMPORTABLE_CLASSES.update(REGISTRATION)
@@ -37,7 +38,8 @@ Examples:
 
 @dataclass
 class InpaintOutput(BaseOutput):
-    """images: the filled pictures as asked by output_type, num_images_per_prompt for each picture in a row.
+    """images: the filled pictures as asked by output_type, num_images_per_prompt for each picture
+    in a row.
     generated: the generator's raw pictures, [K,3,s,s] around [-1,1], one per window and sample."""
 
     images: list | np.ndarray | torch.Tensor | tuple
@@ -46,8 +48,8 @@ class InpaintOutput(BaseOutput):
 
 @dataclass
 class PreparedInputs:
-    """pictures and holes (bool [H,W]) as read; windows: (picture index, Window) of each network input;
-    image [K,3,s,s] in [-1,1] and mask [K,1,s,s], 1 = hole, of the K windows."""
+    """pictures and holes (bool [H,W]) as read; windows: (picture index, Window) of each network
+    input; image [K,3,s,s] in [-1,1] and mask [K,1,s,s], 1 = hole, of the K windows."""
 
     pictures: list
     holes: list
@@ -57,7 +59,8 @@ class PreparedInputs:
 
 
 class InpaintPipeline(DiffusionPipeline):
-    """Base of the inpainting pipelines: components `encoder` and `gan`; stages are public methods."""
+    """Base of the inpainting pipelines: components `encoder` and `gan`; stages are public
+    methods."""
 
     model_cpu_offload_seq = "encoder->gan"
 
@@ -138,7 +141,8 @@ class InpaintPipeline(DiffusionPipeline):
         raise NotImplementedError
 
     def vary(self, latent, variation, generator=None):
-        """The latents with `variation` times the offset of a random w from the mean latent added to ws.
+        """The latents with `variation` times the offset of a random w from the mean latent added to
+        ws.
 
         generator: one torch.Generator, or a list with one for each latent.
         """
@@ -215,17 +219,20 @@ class InpaintPipeline(DiffusionPipeline):
             height, width: resize the pictures first (both or neither); the result has that size.
             padding_mask_crop: cut each hole out with this many px around it, instead of the largest
                 square of the picture; distant holes are then filled separately.
-            num_images_per_prompt: results for each picture; they differ by the generator's noise, and
-                by `variation`.
+            num_images_per_prompt: results for each picture; they differ by the generator's noise,
+                and by `variation`.
             generator: torch.Generator, or a list with one for each result, that draws the noise.
             latents: FWLatent to render instead of encoding (one entry per window).
             output_type: "pil" | "np" | "pt", or "latent" for the FWLatent itself.
             return_dict: False returns the tuple (images, generated).
-            mask_dilate: grow the hole by so many px first; the known pixels are those outside the grown one.
+            mask_dilate: grow the hole by so many px first; the known pixels are those outside the
+            grown one.
             mask_blur: soften the fill's rim, inside the hole, over so many px.
-            noise_mode: "const" | "random" | "none"; random when several results or a generator are asked
+            noise_mode: "const" | "random" | "none"; random when several results or a generator are
+            asked
                 for, else const.
-            variation: how far style vectors move towards those of random latents, 0 (not at all) to 1;
+            variation: how far style vectors move towards those of random latents, 0 (not at all) to
+            1;
                 makes the results for one hole differ visibly. Ours, not the papers'.
             composite: False shows the generator's picture around the hole too.
 
@@ -255,8 +262,10 @@ class InpaintPipeline(DiffusionPipeline):
                 latent = self.encode(mask_out(prepared.image, prepared.mask), prepared.mask)
             if len(latent.ws) != len(prepared.windows):
                 raise ValueError(
-                    f"latents hold {len(latent.ws)} entries, expected {len(prepared.windows)}, one for each "
-                    "window of the pictures; encode them with the same mask_image and padding_mask_crop"
+                    f"latents hold {len(latent.ws)} entries, expected {len(prepared.windows)}, one "
+                    f"for each "
+                    "window of the pictures; encode them with the same mask_image and "
+                    "padding_mask_crop"
                 )
             if output_type == "latent":
                 self.maybe_free_model_hooks()
@@ -274,7 +283,8 @@ class InpaintPipeline(DiffusionPipeline):
         return InpaintOutput(images, generated) if return_dict else (images, generated)
 
     def _per_window(self, generator, prepared, samples):
-        """One generator stays one; a list with one per result becomes a list with one per window and sample."""
+        """One generator stays one; a list with one per result becomes a list with one per window
+        and sample."""
         if not isinstance(generator, (list, tuple)):
             return generator
         results = len(prepared.pictures) * samples
@@ -289,19 +299,22 @@ class InpaintPipeline(DiffusionPipeline):
     def from_pretrained(
         cls, pretrained_model_name_or_path, variant=None, device_map=None, **kwargs
     ):
-        """The pipeline of a folder or Hub repository. Arguments as in diffusers (revision, token, cache_dir,
-        local_files_only, force_download, dtype or {component: dtype}, components by name).
+        """The pipeline of a folder or Hub repository. Arguments as in diffusers (revision, token,
+        cache_dir, local_files_only, force_download, dtype or {component: dtype}, components by
+        name).
 
         device_map: name of a device ("cuda", "cpu", "cuda:1").
 
-        Raises: FileNotFoundError for a missing variant; ValueError for device maps that split a model.
+        Raises: FileNotFoundError for a missing variant; ValueError for device maps that split a
+        model.
         """
         if device_map is not None and (
             not isinstance(device_map, (str, torch.device))
             or str(device_map) in ("balanced", "auto")
         ):
             raise ValueError(
-                f"device_map is {device_map!r}, expected the name of one device, as 'cuda'; the models are "
+                f"device_map is {device_map!r}, expected the name of one device, as 'cuda'; the "
+                f"models are "
                 "small enough for one"
             )
         if variant is not None:
@@ -331,8 +344,8 @@ class InpaintPipeline(DiffusionPipeline):
         return models
 
     def save_pretrained(self, save_directory, **kwargs):
-        """Write model_index.json, the components, and, where they are not there yet, a model card and the
-        root config.json by which the Hub counts downloads."""
+        """Write model_index.json, the components, and, where they are not there yet, a model card
+        and the root config.json by which the Hub counts downloads."""
         push = kwargs.pop("push_to_hub", False)
         repo_id = kwargs.pop("repo_id", Path(save_directory).name)
         super().save_pretrained(save_directory, **kwargs)
@@ -366,5 +379,6 @@ class InpaintPipeline(DiffusionPipeline):
             "from PIL import Image\n\n"
             f'pipe = {name}.from_pretrained("<this repository>")\n'
             'pipe(Image.open("photo.png"), Image.open("mask.png")).images[0].save("filled.png")\n'
-            "```\n\nTraining data, terms of use and measured quality: not stated by who saved this.\n"
+            "```\n\nTraining data, terms of use and measured quality: not stated by who saved "
+            "this.\n"
         )

@@ -6,7 +6,8 @@ from inpaint_hub.stylegan2 import StyleGAN2Generator
 
 
 class InvertFillPipeline(InpaintPipeline):
-    """Fills holes in one forward pass: a GAN-inversion encoder and a frozen StyleGAN2 (InvertFill, ECCV 2022)."""
+    """Fills holes in one forward pass: a GAN-inversion encoder and a frozen StyleGAN2 (InvertFill,
+    ECCV 2022)."""
 
     def __init__(self, encoder: InvertFillEncoder, gan: StyleGAN2Generator):
         super().__init__()

@@ -7,7 +7,8 @@ from inpaint_hub.stylegan2 import StyleGAN2Generator
 
 
 class PSPPipeline(InpaintPipeline):
-    """Fills holes with pSp's inversion into W+ (pixel2style2pixel, CVPR 2021) of the masked picture."""
+    """Fills holes with pSp's inversion into W+ (pixel2style2pixel, CVPR 2021) of the masked
+    picture."""
 
     def __init__(self, encoder: PSPEncoder, gan: StyleGAN2Generator):
         super().__init__()

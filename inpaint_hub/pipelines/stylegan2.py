@@ -28,7 +28,8 @@ class StyleGAN2Pipeline(DiffusionPipeline):
 
     @torch.no_grad()
     def __call__(self, num_images=1, truncation_psi=1.0, generator=None):
-        """`num_images` new pictures; truncation_psi in [0,1] pulls them towards the average picture.
+        """`num_images` new pictures; truncation_psi in [0,1] pulls them towards the average
+        picture.
 
         generator: torch.Generator that draws z and noise.
         """

@@ -1,4 +1,5 @@
-"""StyleGAN2's residual discriminator D (SPEC C7), with the hole mask as an optional fourth channel."""
+"""StyleGAN2's residual discriminator D (SPEC C7), with the hole mask as an optional fourth
+channel."""
 
 import math
 
@@ -24,9 +25,11 @@ class ResidualBlock(nn.Module):
 
 
 def minibatch_stddev(x, group_size=4):
-    """x [N,C,H,W] -> [N,C+1,H,W]: a constant channel with the mean standard deviation inside each group.
+    """x [N,C,H,W] -> [N,C+1,H,W]: a constant channel with the mean standard deviation inside each
+    group.
 
-    The group is the largest divisor of N up to group_size; sample n belongs to group n mod (N/group).
+    The group is the largest divisor of N up to group_size; sample n belongs to group n mod
+    (N/group).
     """
     n, c, h, w = x.shape
     group = next(g for g in range(min(group_size, n), 0, -1) if n % g == 0)
@@ -38,7 +41,8 @@ def minibatch_stddev(x, group_size=4):
 
 
 class StyleGAN2Discriminator(HubModel):
-    """Picture [N,3,s,s] in [-1,1] (and mask [N,1,s,s], 1 = hole, with mask_channel) -> realness logit [N,1]."""
+    """Picture [N,3,s,s] in [-1,1] (and mask [N,1,s,s], 1 = hole, with mask_channel) -> realness
+    logit [N,1]."""
 
     def __init__(
         self,
@@ -63,7 +67,8 @@ class StyleGAN2Discriminator(HubModel):
         if self.mask_channel != (mask is not None):
             raise ValueError(
                 f"mask is {'given' if mask is not None else 'missing'} but mask_channel="
-                f"{self.mask_channel}; pass the mask exactly when the discriminator was built for it"
+                f"{self.mask_channel}; pass the mask exactly when the discriminator was built for "
+                f"it"
             )
         x = self.from_rgb(image if mask is None else torch.cat([image, mask], dim=1))
         for block in self.blocks:

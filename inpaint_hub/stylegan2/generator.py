@@ -65,8 +65,8 @@ class StyleGAN2Generator(HubModel):
         mixing_z=None,
         crossover=None,
     ):
-        """mixing_z [N,z_dim] with crossover [N] (int): sample n's style vectors from row crossover[n] on
-        come from mixing_z (style mixing regularisation)."""
+        """mixing_z [N,z_dim] with crossover [N] (int): sample n's style vectors from row
+        crossover[n] on come from mixing_z (style mixing regularisation)."""
         ws = self.map(z, truncation_psi)
         if mixing_z is not None:
             row = torch.arange(self.num_ws, device=z.device)
@@ -76,12 +76,14 @@ class StyleGAN2Generator(HubModel):
 
     @torch.no_grad()
     def w_statistics(self, num_samples=10_000, generator=None):
-        """Mean and standard deviation of w, each [w_dim] float32, over `num_samples` mapped z ~ N(0, I)."""
+        """Mean and standard deviation of w, each [w_dim] float32, over `num_samples` mapped z ~
+        N(0, I)."""
         z = torch.randn(num_samples, self.z_dim, generator=generator).to(self.w_avg)
         w = torch.cat([self.mapping(chunk) for chunk in z.split(1000)]).float()
         return w.mean(dim=0), w.std(dim=0)
 
     @torch.no_grad()
     def update_w_avg(self, num_samples=10_000, generator=None):
-        """Set w_avg to the mean of `num_samples` mapped latents; called after training, never by forward."""
+        """Set w_avg to the mean of `num_samples` mapped latents; called after training, never by
+        forward."""
         self.w_avg.copy_(self.w_statistics(num_samples, generator)[0])

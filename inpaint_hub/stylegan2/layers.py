@@ -18,9 +18,11 @@ def scaled_lrelu(x):
 
 
 class EqualLinear(nn.Module):
-    """[..., in_features] -> [..., out_features], weights scaled at run time (equalised learning rate).
+    """[..., in_features] -> [..., out_features], weights scaled at run time (equalised learning
+    rate).
 
-    activation: None or "lrelu" (slope 0.2, gain sqrt(2)). lr_multiplier scales weight and bias alike.
+    activation: None or "lrelu" (slope 0.2, gain sqrt(2)). lr_multiplier scales weight and bias
+    alike.
     """
 
     def __init__(
@@ -69,7 +71,8 @@ class EqualConv2d(nn.Module):
 
 
 class ModulatedConv2d(nn.Module):
-    """StyleGAN2's modulated, demodulated convolution: x [N,I,r,r], w [N,w_dim] -> [N,O,r,r] (or 2r with `up`).
+    """StyleGAN2's modulated, demodulated convolution: x [N,I,r,r], w [N,w_dim] -> [N,O,r,r] (or 2r
+    with `up`).
 
     The style scales the activations instead of the weights, and the demodulation scales the result:
     the same linear map as a weight per sample (SPEC C3), with one dense kernel for the whole batch.
@@ -85,8 +88,8 @@ class ModulatedConv2d(nn.Module):
         self.demodulate = demodulate
 
     def demodulation(self, style):
-        """style [N,I] -> [N,O]: 1 / norm of each output channel's modulated weight; in fp32, where a
-        sum over thousands of squares would overflow or lose its small terms in half precision."""
+        """style [N,I] -> [N,O]: 1 / norm of each output channel's modulated weight; in fp32, where
+        a sum over thousands of squares would overflow or lose its small terms in half precision."""
         with torch.autocast(style.device.type, enabled=False):
             energy = (self.weight.float() * self.weight_gain).square().sum(dim=(2, 3))
             return (style.float().square() @ energy.t() + 1e-8).rsqrt()
@@ -138,7 +141,8 @@ class StyledConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Features [N,C,r,r] -> picture [N,3,r,r] by a modulated 1x1 convolution without demodulation."""
+    """Features [N,C,r,r] -> picture [N,3,r,r] by a modulated 1x1 convolution without
+    demodulation."""
 
     def __init__(self, in_channels, w_dim):
         super().__init__()

@@ -6,7 +6,8 @@ from inpaint_hub.stylegan2.layers import EqualLinear
 
 
 class MappingNetwork(nn.Module):
-    """z [N,z_dim] -> w [N,w_dim]: normalised to unit mean square, then `num_layers` leaky-ReLU layers."""
+    """z [N,z_dim] -> w [N,w_dim]: normalised to unit mean square, then `num_layers` leaky-ReLU
+    layers."""
 
     def __init__(self, z_dim, w_dim, num_layers, lr_multiplier=0.01):
         super().__init__()

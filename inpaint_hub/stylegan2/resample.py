@@ -1,7 +1,7 @@
 """FIR resampling by two with StyleGAN2's [1, 3, 3, 1] kernel (SPEC C3).
 
-The kernel is rebuilt at every call from four numbers: it is no parameter, so autograd never computes
-its (slow, depthwise) weight gradient, and it appears in no state dict.
+The kernel is rebuilt at every call from four numbers: it is no parameter, so autograd never
+computes its (slow, depthwise) weight gradient, and it appears in no state dict.
 """
 
 import torch
@@ -11,7 +11,8 @@ TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
 def fir_kernel(like, gain=1.0):
-    """Depthwise kernel [C,1,4,4] that sums to `gain`, with the dtype, device and channels of `like` [N,C,H,W]."""
+    """Depthwise kernel [C,1,4,4] that sums to `gain`, with the dtype, device and channels of `like`
+    [N,C,H,W]."""
     taps = torch.tensor(TAPS, dtype=like.dtype, device=like.device)
     kernel = torch.outer(taps, taps)
     kernel = kernel * (gain / kernel.sum())
@@ -29,5 +30,6 @@ def downsample(x):
 
 
 def upsample(x):
-    """[N,C,H,W] -> [N,C,2H,2W]: zero insertion and low-pass with gain 4, as one transposed convolution."""
+    """[N,C,H,W] -> [N,C,2H,2W]: zero insertion and low-pass with gain 4, as one transposed
+    convolution."""
     return F.conv_transpose2d(x, fir_kernel(x, gain=4.0), stride=2, padding=1, groups=x.shape[1])

@@ -1,7 +1,9 @@
-"""StyleGAN2's synthesis network: ws [N,L,w_dim] -> picture, with feature maps in and out (SPEC C1, C5, A6, A7).
+"""StyleGAN2's synthesis network: ws [N,L,w_dim] -> picture, with feature maps in and out (SPEC C1,
+C5, A6, A7).
 
-Which block reads which row of ws: the 4 px block reads 0 (convolution) and 1 (to RGB); block 2^j reads
-2j-5 (up-convolution), 2j-4 (convolution) and 2j-3 (to RGB, shared with the next block's up-convolution).
+Which block reads which row of ws: the 4 px block reads 0 (convolution) and 1 (to RGB); block 2^j
+reads 2j-5 (up-convolution), 2j-4 (convolution) and 2j-3 (to RGB, shared with the next block's
+up-convolution).
 """
 
 import math
@@ -85,10 +87,11 @@ class SynthesisNetwork(nn.Module):
         generator=None,
         return_features=False,
     ):
-        """Args: ws [N,L,w_dim]; features {r: [N,C_r,r,r]} added before the second convolution of block r
-        (at 4 px: to the constant); rgb_features {r: [N,3,r,r]} added to the RGB skip; noise_mode
-        const | random | none; generator one torch.Generator, or a list of N, for random noise.
-        Returns the picture, or with return_features (picture, {r: activation read by block r's to-RGB}).
+        """Args: ws [N,L,w_dim]; features {r: [N,C_r,r,r]} added before the second convolution of
+        block r (at 4 px: to the constant); rgb_features {r: [N,3,r,r]} added to the RGB skip;
+        noise_mode const | random | none; generator one torch.Generator, or a list of N, for random
+        noise. Returns the picture, or with return_features (picture, {r: activation read by block
+        r's to-RGB}).
 
         Raises: ValueError for an unknown noise_mode or a wrong number of style vectors.
         """

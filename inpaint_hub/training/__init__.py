@@ -1,4 +1,5 @@
-"""Training: TrainConfig -> a pipeline directory. `train` is the loop; `parse_config` makes the flags."""
+"""Training: TrainConfig -> a pipeline directory. `train` is the loop; `parse_config` makes the
+flags."""
 
 from inpaint_hub.training.config import TrainConfig, parse_config
 from inpaint_hub.training.presets import PRESETS

@@ -22,7 +22,8 @@ def latest_checkpoint(output_dir, wanted):
         return next(reversed(checkpoints(output_dir)), None)
     if not Path(wanted).is_dir():
         raise FileNotFoundError(
-            f"checkpoint {wanted!r} does not exist; expected a checkpoint-<step> folder or `latest`; "
+            f"checkpoint {wanted!r} does not exist; expected a checkpoint-<step> folder or "
+            f"`latest`; "
             f"present in {str(output_dir)!r}: {[p.name for p in checkpoints(output_dir)]}"
         )
     return Path(wanted)

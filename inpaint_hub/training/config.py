@@ -23,7 +23,8 @@ class TrainConfig:
     output_dir: str = option("", "where checkpoints, samples, logs and the final pipeline go")
     pretrained_model_name_or_path: str = option(
         "",
-        "pipeline (folder or Hub id) whose `gan` an encoder is trained on; its encoder, if of the same "
+        "pipeline (folder or Hub id) whose `gan` an encoder is trained on; its encoder, if of the "
+        "same "
         "kind, is where the training starts",
     )
     resolution: int = option(64, "side of the training pictures in px, a power of two")
@@ -105,14 +106,16 @@ class TrainConfig:
     def __post_init__(self):
         if self.resolution < 16 or self.resolution & (self.resolution - 1):
             raise ValueError(
-                f"--resolution is {self.resolution}, expected a power of two of at least 16; use 64, 128 or 256"
+                f"--resolution is {self.resolution}, expected a power of two of at least 16; use "
+                f"64, 128 or 256"
             )
         for name in ("train_data_dir", "output_dir"):
             if not getattr(self, name):
                 raise ValueError(f"--{name} is missing; give a folder")
         if self.method != "stylegan2" and not self.pretrained_model_name_or_path:
             raise ValueError(
-                f"--method {self.method} needs --pretrained_model_name_or_path, a pipeline whose `gan` it "
+                f"--method {self.method} needs --pretrained_model_name_or_path, a pipeline whose "
+                f"`gan` it "
                 "trains on; train one first with --method stylegan2"
             )
         for name in ("train_batch_size", "max_train_steps", "gradient_accumulation_steps"):
@@ -135,7 +138,8 @@ def _add_flag(parser, f):
 
 
 def parse_config(arguments, presets):
-    """Command line -> TrainConfig: the preset's fields, then the flags given. `presets`: {name: dict of fields}."""
+    """Command line -> TrainConfig: the preset's fields, then the flags given. `presets`: {name:
+    dict of fields}."""
     parser = argparse.ArgumentParser(
         description="Train StyleGAN2, InvertFill or pSp.",
         formatter_class=argparse.RawTextHelpFormatter,

@@ -30,7 +30,8 @@ class EncoderTraining(TrainingMethod):
         if gan.resolution != config.resolution:
             raise ValueError(
                 f"--resolution is {config.resolution} but the generator in "
-                f"{config.pretrained_model_name_or_path!r} makes {gan.resolution} px pictures; use that"
+                f"{config.pretrained_model_name_or_path!r} makes {gan.resolution} px pictures; use "
+                f"that"
             )
         self.gan = (
             gan.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
@@ -129,7 +130,8 @@ class InvertFillTraining(EncoderTraining):
 
 
 class PSPTraining(EncoderTraining):
-    """pSp on masked pictures: mean squared error and perceptual loss on the whole picture (SPEC D)."""
+    """pSp on masked pictures: mean squared error and perceptual loss on the whole picture (SPEC
+    D)."""
 
     def new_encoder(self):
         c, gan = self.config, self.gan

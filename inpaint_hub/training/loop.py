@@ -1,6 +1,7 @@
 """The training loop: the only place that knows accelerate.
 
-Order of a run: data -> method -> (resume) -> step, log, sample, checkpoint ... -> pipeline directory.
+Order of a run: data -> method -> (resume) -> step, log, sample, checkpoint ... -> pipeline
+directory.
 """
 
 import json
@@ -79,7 +80,8 @@ class Progress:
 
 
 def save_checkpoint(accelerator, output_dir, step, keep):
-    """checkpoint-<step>, written under another name and renamed when complete; every rank takes part."""
+    """checkpoint-<step>, written under another name and renamed when complete; every rank takes
+    part."""
     final = output_dir / f"checkpoint-{step}"
     partial = output_dir / f"checkpoint-{step}.partial"
     accelerator.wait_for_everyone()
@@ -114,7 +116,8 @@ def validation_batch(config, device):
 def train(config):
     """Run `config` to its end; returns the directory of the saved pipeline.
 
-    Raises: ValueError, FileNotFoundError for data, models or checkpoints that do not fit, before any step.
+    Raises: ValueError, FileNotFoundError for data, models or checkpoints that do not fit, before
+    any step.
     """
     output_dir = Path(config.output_dir)
     accelerator = Accelerator(

@@ -1,4 +1,5 @@
-"""Named starting points of TrainConfig: each docstring tells the command; docs/RESULTS.md what it gave."""
+"""Named starting points of TrainConfig: each docstring tells the command; docs/RESULTS.md what it
+gave."""
 
 SMALL_GAN = {
     "resolution": 64,
@@ -13,8 +14,8 @@ SMALL_ENCODER = {
     "backbone": "small",
     "style_channels": 128,
     "structure_channels": 128,
-    # SqueezeNet 1.1 sees 0..255, so its maps are larger than VGG-16's: with these weights both terms are
-    # of the order of 6 * hole_loss on a picture blurred to a quarter of its resolution.
+    # SqueezeNet 1.1 sees 0..255, so its maps are larger than VGG-16's: with these weights both
+    # terms are of the order of 6 * hole_loss on a picture blurred to a quarter of its resolution.
     "perceptual_network": "squeezenet1_1.safetensors",
     "perceptual_weight": 0.004,
     "style_weight": 0.006,

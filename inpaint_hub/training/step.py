@@ -1,9 +1,10 @@
-"""The parts of an optimiser step that every method shares; the loop around it knows nothing of networks.
+"""The parts of an optimiser step that every method shares; the loop around it knows nothing of
+networks.
 
-A method has `models` (trained, in the order their gradients are accumulated), `step(batch, number, rng)`
--> log scalars, `sample_rows(images, masks)` -> rows of the sample grid, and `released()` -> the pipeline
-that is saved at the end. Randomness comes from `rng` alone, a torch.Generator that the loop seeds by
-(seed, step, rank): a resumed run continues the same stream.
+A method has `models` (trained, in the order their gradients are accumulated), `step(batch, number,
+rng)` -> log scalars, `sample_rows(images, masks)` -> rows of the sample grid, and `released()` ->
+the pipeline that is saved at the end. Randomness comes from `rng` alone, a torch.Generator that the
+loop seeds by (seed, step, rank): a resumed run continues the same stream.
 """
 
 from contextlib import contextmanager
@@ -22,7 +23,8 @@ class TrainingMethod:
         self.models, self.optimizers, self.schedulers = [], [], []
 
     def prepare(self, model, learning_rate, beta1=None, beta2=None):
-        """Give `model` an Adam and a schedule, hand all three to accelerate, return the wrapped model."""
+        """Give `model` an Adam and a schedule, hand all three to accelerate, return the wrapped
+        model."""
         c = self.config
         model.to(self.device, memory_format=torch.channels_last)
         betas = (c.adam_beta1 if beta1 is None else beta1, c.adam_beta2 if beta2 is None else beta2)

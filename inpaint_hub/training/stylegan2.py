@@ -31,7 +31,8 @@ class StyleGAN2Training(TrainingMethod):
                 num_mapping_layers=c.num_mapping_layers,
                 **channels,
             )
-        # Lazy regularisation: the discriminator takes interval + 1 gradient steps per interval steps.
+        # Lazy regularisation: the discriminator takes interval + 1 gradient steps per interval
+        # steps.
         lazy = c.r1_interval / (c.r1_interval + 1)
         self.gan = self.prepare(gan, c.learning_rate)
         self.discriminator = self.prepare(
@@ -66,7 +67,8 @@ class StyleGAN2Training(TrainingMethod):
             "fake_score": fake_scores.detach().mean(),
         }
         if number % self.config.r1_interval == 0:
-            # fp32: the penalty is a squared gradient, which bf16 rounds by a percent and fp16 overflows.
+            # fp32: the penalty is a squared gradient, which bf16 rounds by a percent and fp16
+            # overflows.
             with torch.autocast(self.device.type, enabled=False):
                 images = real.detach().float().requires_grad_()
                 r1 = r1_penalty(self.discriminator(images), images)
