@@ -15,7 +15,6 @@ from PIL import Image, ImageOps
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow converts RGB to L
 CONVERTED_MODES = ("CMYK", "YCbCr", "HSV")  # kept in their own colour space, filled through Pillow
-SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 EXPECTED = (
     "expected a PIL image, a numpy array [H,W], [H,W,C] or [N,H,W,C], a torch tensor [H,W], "
     "[C,H,W] or "
@@ -131,7 +130,9 @@ def _from_pil(image):
     if image.mode in CONVERTED_MODES:
         pixels, native, converted = np.array(image.convert("RGB")), np.array(image), image.mode
         return Picture(pixels, native, _pil_maker(image.mode, info), converted)
-    kept = ("L", "LA", "RGB", "RGBA", "I", "F", *SIXTEEN_BIT_MODES)
+    if image.mode.startswith("I;16"):  # whatever its byte order
+        image = Image.fromarray(np.array(image).astype(np.uint16))
+    kept = ("L", "LA", "RGB", "RGBA", "I", "F", "I;16")
     if image.mode not in kept:
         plain = {"1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"}
         image = image.convert(plain.get(image.mode, "RGB"))
@@ -144,9 +145,7 @@ def _from_pil(image):
 def _pil_maker(mode, info):
     def make(values):
         values = values[..., 0] if values.shape[2] == 1 else values
-        if mode in ("I;16B", "I;16L", "I;16N"):
-            made = Image.fromarray(values.astype(np.uint16))
-        elif mode in CONVERTED_MODES:
+        if mode in CONVERTED_MODES:
             height, width = values.shape[:2]
             made = Image.frombytes(mode, (width, height), np.ascontiguousarray(values).tobytes())
         else:

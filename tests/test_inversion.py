@@ -17,6 +17,12 @@ def test_a_pyramid_has_a_sixteenth_an_eighth_and_a_quarter_of_its_input(name):
     assert [tuple(x.shape) for x in levels] == [(2, pyramid.out_channels, r, r) for r in (4, 8, 16)]
 
 
+def test_the_coarse_map_reaches_the_fine_one():
+    pyramid = build_backbone("small", in_channels=4, width=8)
+    pyramid(torch.randn(1, 4, 32, 32))[2].square().sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in pyramid.trunk.stages[3].parameters())
+
+
 def test_the_original_trunk_has_the_papers_parts():
     pyramid = build_backbone("irse50", in_channels=3, width=64)
     assert [len(stage) for stage in pyramid.trunk.stages] == [3, 4, 14, 3]

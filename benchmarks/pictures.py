@@ -1,0 +1,70 @@
+"""The pictures of the documents, made on the example face by the weights given.
+
+    python -m benchmarks.pictures [--rivals DIR ...]
+
+docs/before_after.png: holes painted into the face, and what the bundled weights fill in.
+docs/methods.png: one mask of each coverage band; masked, each method, original. The masks are the
+first ones drawn, not chosen.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from diffusers.utils import make_image_grid
+from PIL import Image
+
+from inpaint_hub import load_pipeline
+from inpaint_hub.evaluation.__main__ import telea
+from inpaint_hub.evaluation.report import masked_picture
+from inpaint_hub.masks import mask_in_band
+
+ROOT = Path(__file__).parent.parent
+FACE = ROOT / "examples" / "face.png"
+BANDS = [(0.1, 0.3), (0.1, 0.3), (0.3, 0.6), (0.3, 0.6), (0.6, 0.9), (0.6, 0.9)]
+
+
+def masks_of(size, seed):
+    return [
+        mask_in_band(size, *band, np.random.default_rng((seed, i))) for i, band in enumerate(BANDS)
+    ]
+
+
+def filled(pipe, pixels, mask):
+    return np.asarray(pipe(Image.fromarray(pixels), mask).images[0])
+
+
+def grid(rows, side):
+    pictures = [
+        Image.fromarray(p).resize((side, side), Image.Resampling.NEAREST) for r in rows for p in r
+    ]
+    return make_image_grid(pictures, rows=len(rows), cols=len(rows[0]))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default=str(ROOT / "weights" / "invertfill-faces-64"))
+    parser.add_argument("--rivals", nargs="*", default=[], help="other pipelines, one column each")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    ours = load_pipeline(arguments.model)
+    rivals = [load_pipeline(path) for path in arguments.rivals]
+    face = Image.open(FACE).convert("RGB")
+    large = np.asarray(face)
+    masks = masks_of(len(large), arguments.seed)
+    rows = [
+        [masked_picture(large, m) for m in masks],
+        [filled(ours, large, m) for m in masks],
+    ]
+    grid(rows, 160).save(ROOT / "docs" / "before_after.png")
+    side = ours.resolution
+    small = np.asarray(face.resize((side, side), Image.Resampling.LANCZOS))
+    rows = []
+    for mask in masks_of(side, arguments.seed):
+        results = [filled(pipe, small, mask) for pipe in (ours, *rivals)]
+        rows.append([masked_picture(small, mask), *results, telea(small, mask), small])
+    grid(rows, 2 * side).save(ROOT / "docs" / "methods.png")
+
+
+if __name__ == "__main__":
+    main()
