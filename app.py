@@ -14,6 +14,7 @@ import torch
 from PIL import Image, ImageOps
 
 from inpaint_hub import load_pipeline
+from inpaint_hub.images import read_images, read_masks
 from inpaint_hub.masks import from_editor, training_mask
 
 ROOT = Path(__file__).parent
@@ -38,11 +39,13 @@ def checked(photo, mask):
     if max(photo.size) > MAX_SIDE_PX:
         raise gr.Error(
             f"The photo is {photo.width} x {photo.height} px; this page takes up to {MAX_SIDE_PX} "
-            f"px a "
-            "side. Use python -m inpaint_hub for larger ones.",
+            "px a side. Use python -m inpaint_hub for larger ones.",
             print_exception=False,
         )
-    white = np.asarray(mask.convert("L").resize(photo.size)) >= 128
+    try:
+        white = read_masks(mask, read_images(photo))[0]
+    except (TypeError, ValueError) as error:
+        raise gr.Error(str(error), print_exception=False) from error
     if white.all():
         gr.Warning("Everything is masked: what comes out is invented from nothing.")
     if not white.any():
@@ -100,7 +103,7 @@ def build_demo(pipe):
             "composite": Image.alpha_composite(background, layer),
         }
 
-    with gr.Blocks(title="inpaint_hub") as demo:
+    with gr.Blocks(title="inpaint_hub", delete_cache=(3600, 3600)) as demo:
         gr.Markdown(INTRO)
         with gr.Row(equal_height=False):
             with gr.Column():
@@ -154,7 +157,8 @@ def build_demo(pipe):
                     format="png",
                     type="pil",
                     columns=4,
-                    height=240,
+                    height=260,
+                    preview=False,
                     object_fit="contain",
                     buttons=["download", "fullscreen"],
                     elem_id="results",

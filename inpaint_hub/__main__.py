@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm.auto import tqdm
 
 from inpaint_hub import load_pipeline
+from inpaint_hub.images import read_images, read_masks
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "weights" / "invertfill-faces-64"
 LOSSLESS = {".png", ".tif", ".tiff", ".bmp"}
@@ -44,6 +45,7 @@ def build_parser():
     parser.add_argument(
         "--mask_blur", type=int, default=0, help="soften the fill's rim over so many px"
     )
+    parser.add_argument("--invert_mask", action="store_true", help="black is repainted, not white")
     parser.add_argument("--seed", type=int, help="draw the generator's noise from this seed")
     return parser
 
@@ -74,7 +76,9 @@ def jobs_of(image, mask, output):
         if not pictures:
             raise FileNotFoundError(f"--image {str(image)!r} holds no picture; give another folder")
         masks = [mask if mask.is_file() else mask_named(mask, p.stem) for p in pictures]
-        jobs = [(p, m, output / f"{p.stem}.png") for p, m in zip(pictures, masks)]
+        stems = [p.stem for p in pictures]  # a.png and a.jpg become a.png.png and a.jpg.png
+        names = [p.stem if stems.count(p.stem) == 1 else p.name for p in pictures]
+        jobs = [(p, m, output / f"{n}.png") for p, m, n in zip(pictures, masks, names)]
     inputs = {path.resolve() for job in jobs for path in job[:2] if path}
     for _, _, target in jobs:
         if target.suffix.lower() not in LOSSLESS:
@@ -94,7 +98,7 @@ def mask_named(folder, stem):
 
 
 def fill_file(pipe, picture, mask, target, arguments):
-    """Fill one file; raises what went wrong with it."""
+    """Fill one file, without touching the inputs; raises what went wrong with it."""
     if mask is None:
         raise FileNotFoundError(f"no mask named {picture.stem}.* in {str(arguments.mask)!r}")
     generator = None
@@ -103,7 +107,7 @@ def fill_file(pipe, picture, mask, target, arguments):
     with Image.open(picture) as image, Image.open(mask) as hole:
         result = pipe(
             image,
-            hole,
+            read_masks(hole, read_images(image), arguments.invert_mask)[0],
             padding_mask_crop=arguments.padding_mask_crop,
             mask_dilate=arguments.mask_dilate,
             mask_blur=arguments.mask_blur,
@@ -111,6 +115,10 @@ def fill_file(pipe, picture, mask, target, arguments):
         ).images[0]
     if result.mode == "CMYK" and target.suffix.lower() == ".png":
         target = target.with_suffix(".tif")  # PNG has no CMYK
+    if target.resolve() in (picture.resolve(), mask.resolve()):
+        raise ValueError(
+            f"its result {str(target)!r} would overwrite an input; give another folder"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.stem}.partial{target.suffix}")
     result.save(partial)
@@ -131,10 +139,8 @@ def main(argv=None):
     for picture, mask, target in tqdm(jobs, unit="image", disable=len(jobs) == 1):
         try:
             fill_file(pipe, picture, mask, target, arguments)
-        except UnidentifiedImageError as error:
-            failures.append(f"{picture}: not a picture Pillow can open ({error})")
-        except (OSError, ValueError, TypeError, Image.DecompressionBombError) as error:
-            failures.append(f"{picture}: {error}")
+        except Exception as error:  # broken files raise many kinds; the others must go on
+            failures.append(f"{picture}: {error or type(error).__name__}")
     for failure in failures:
         print(f"skipped {failure}", file=sys.stderr)
     print(f"{len(jobs) - len(failures)} of {len(jobs)} filled", file=sys.stderr)

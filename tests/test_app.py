@@ -81,6 +81,21 @@ def test_photo_and_mask_endpoint_keeps_known_pixels(client, photo, tmp_path):
         assert np.array_equal(np.array(result)[~hole], np.array(Image.open(photo))[~hole])
 
 
+def test_a_mask_drawn_only_in_alpha_is_understood(client, photo, tmp_path):
+    hole = half_hole()
+    layer = np.zeros((50, 70, 4), np.uint8)
+    layer[hole, 3] = 255
+    path = tmp_path / "alpha.png"
+    Image.fromarray(layer).save(path)
+    _, gallery = client.predict(
+        handle_file(photo), handle_file(path), 0, 1, 0, False, api_name="/inpaint_image_and_mask"
+    )
+    result = np.array(Image.open(gallery_paths(gallery)[0]))
+    original = np.array(Image.open(photo))
+    assert np.array_equal(result[~hole], original[~hole])
+    assert not np.array_equal(result[hole], original[hole])
+
+
 def test_editor_endpoint_reads_the_painted_layer(client, photo, tmp_path):
     hole = half_hole()
     layer = np.zeros((50, 70, 4), np.uint8)

@@ -83,6 +83,31 @@ def test_cmyk_is_written_as_tiff(folders, model):
     assert np.array_equal(np.array(result)[known], np.array(image)[known])
 
 
+def test_cmyk_into_its_own_folder_overwrites_nothing(folders, model, capsys):
+    source = folders / "images" / "a.tif"
+    Image.open(folders / "images" / "a.png").convert("CMYK").save(source)
+    (folders / "images" / "a.png").unlink()
+    before = source.read_bytes()
+    assert run(folders, model, "images/a.tif", "masks/a.png", "images") == 1
+    assert source.read_bytes() == before
+    assert "would overwrite an input" in capsys.readouterr().err
+
+
+def test_pictures_that_share_a_stem_each_get_their_result(folders, model):
+    Image.open(folders / "images" / "a.png").save(folders / "images" / "a.bmp")
+    assert run(folders, model, mask="masks/a.png") == 0
+    results = sorted(p.name for p in (folders / "out").iterdir())
+    assert results == ["a.bmp.png", "a.png.png", "b.png", "c.png"]
+
+
+def test_an_inverted_mask_repaints_the_black_part(folders, model):
+    run(folders, model, "images/a.png", "masks/a.png", "out.png")
+    inverted = 255 - np.array(Image.open(folders / "masks" / "a.png"))
+    Image.fromarray(inverted).save(folders / "inverted.png")
+    run(folders, model, "images/a.png", "inverted.png", "again.png", "--invert_mask")
+    assert (folders / "out.png").read_bytes() == (folders / "again.png").read_bytes()
+
+
 def test_a_seed_repeats_the_result_and_the_default_is_one_picture(folders, model):
     results = []
     for seed in ("1", "1", "2"):
