@@ -61,7 +61,8 @@ def faces(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained_gan(faces, tmp_path_factory):
-    return train(config(faces, tmp_path_factory.mktemp("gan"), **TINY_GAN))
+    trackers = {"report_to": "jsonl,tensorboard"}
+    return train(config(faces, tmp_path_factory.mktemp("gan"), **TINY_GAN, **trackers))
 
 
 @pytest.fixture(scope="session")
@@ -109,6 +110,7 @@ def test_the_generator_trains_and_its_pipeline_makes_pictures(trained_gan):
     lines = (trained_gan / "logs" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
     assert {"generator_loss", "discriminator_loss"} <= set(json.loads(lines[-1]))
+    assert list((trained_gan / "logs").rglob("events.out.tfevents*"))
     assert Image.open(trained_gan / "samples" / "step-0000004.png").size[0] > 32
 
 
