@@ -22,6 +22,8 @@ DEFAULT_MODEL = ROOT / "weights" / "invertfill-faces-64"
 EXAMPLES = [ROOT / "examples" / name for name in ("face.png", "astronaut.png", "chelsea.png")]
 MAX_SIDE_PX = 4096
 CROP_PADDING_PX = 32
+# Gradio stretches a single result over the whole gallery.
+CSS = "#results .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }"
 INTRO = """# Paint it away
 Draw over what should go, press **Fill**. Everything you do not paint comes back bit for bit.
 The bundled model knows frontal **faces, cropped closely**; crop your photo to the face first."""
@@ -158,7 +160,6 @@ def build_demo(pipe):
                     type="pil",
                     columns=4,
                     height=260,
-                    preview=False,
                     object_fit="contain",
                     buttons=["download", "fullscreen"],
                     elem_id="results",
@@ -192,6 +193,7 @@ def main():
         server_name="127.0.0.1",
         server_port=arguments.port,
         theme=gr.themes.Soft(),
+        css=CSS,
         max_file_size="20mb",
         show_error=True,
     )

@@ -126,7 +126,7 @@ def test_requests_without_a_hole_get_advice_and_leave_the_page_usable(
     with pytest.raises(AppError, match=message):
         client.predict(handle_file(photo), mask, 0, 1, 0, False, api_name="/inpaint_image_and_mask")
     good = handle_file(mask_file(tmp_path, half_hole()))
-    client.predict(handle_file(photo), good, 0, 1, 0, False, api_name="/inpaint_image_and_mask")
+    client.predict(handle_file(photo), good, api_name="/inpaint_image_and_mask")
 
 
 def test_request_without_a_photo_gets_advice(client, tmp_path):
