@@ -1,8 +1,9 @@
-"""InpaintPipeline: preprocess -> encode -> generate -> composite, around any encoder and
-generator."""
+"""InpaintPipeline: preprocess -> encode -> generate -> composite, for any encoder and generator."""
 
+import inspect
 import json
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.pipelines import pipeline_loading_utils
-from diffusers.utils import BaseOutput
+from diffusers.utils import BaseOutput, replace_example_docstring
 from PIL import Image
 
 from inpaint_hub import crops, hub
@@ -19,28 +20,41 @@ from inpaint_hub.compositing import mask_out
 from inpaint_hub.images import read_images, read_masks, to_tensor, to_unit, write_pictures
 
 # diffusers saves and loads only components whose base class stands in these tables; ours is looked
-# up by name in the top-level package. One test fails loudly should the tables move.
+# up by name in the top-level package. One test fails loudly should the tables move. It is done here
+# because importing diffusers takes seconds, and every pipeline class imports this module.
 REGISTRATION = {hub.HubModel.__name__: ["save_pretrained", "from_pretrained"]}
 pipeline_loading_utils.LOADABLE_CLASSES["inpaint_hub"] = REGISTRATION
 pipeline_loading_utils.ALL_IMPORTABLE_CLASSES.update(REGISTRATION)
 
+INDEX = "model_index.json"
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+NOISE_MODES = (None, "const", "random", "none")
+LOWEST = {
+    "height": 1,
+    "width": 1,
+    "padding_mask_crop": 0,
+    "num_images_per_prompt": 1,
+    "mask_dilate": 0,
+    "mask_blur": 0,
+}
 
 EXAMPLE_DOC_STRING = """
-Examples:
-    >>> from PIL import Image
-    >>> from inpaint_hub import InvertFillPipeline
-    >>> pipe = InvertFillPipeline.from_pretrained("weights/invertfill-faces-64")
-    >>> photo, mask = Image.open("photo.png"), Image.open("mask.png")  # white = repaint
-    >>> pipe(photo, mask).images[0].save("filled.png")
+        Examples:
+            >>> from PIL import Image
+            >>> from inpaint_hub import InvertFillPipeline
+            >>> pipe = InvertFillPipeline.from_pretrained("weights/invertfill-faces-64")
+            >>> photo, mask = Image.open("photo.png"), Image.open("mask.png")  # white = repaint
+            >>> pipe(photo, mask).images[0].save("filled.png")
 """
 
 
 @dataclass
 class InpaintOutput(BaseOutput):
-    """images: the filled pictures as asked by output_type, num_images_per_prompt for each picture
-    in a row.
-    generated: the generator's raw pictures, [K,3,s,s] around [-1,1], one per window and sample."""
+    """Of the N pictures given, with S = num_images_per_prompt:
+
+    images: N * S filled pictures, the S of one picture in a row, as output_type asks.
+    generated: the generator's own pictures [K * S,3,s,s], unbounded around [-1,1], for K windows.
+    """
 
     images: list | np.ndarray | torch.Tensor | tuple
     generated: torch.Tensor | None
@@ -48,8 +62,8 @@ class InpaintOutput(BaseOutput):
 
 @dataclass
 class PreparedInputs:
-    """pictures and holes (bool [H,W]) as read; windows: (picture index, Window) of each network
-    input; image [K,3,s,s] in [-1,1] and mask [K,1,s,s], 1 = hole, of the K windows."""
+    """pictures and holes (bool [H,W]) as read; windows: (picture's index, Window) of each of the K
+    network inputs; image [K,3,s,s] in [-1,1] and mask [K,1,s,s], 1 = hole, of these."""
 
     pictures: list
     holes: list
@@ -58,9 +72,26 @@ class PreparedInputs:
     mask: torch.Tensor
 
 
+def hub_options(arguments):
+    """Those of the arguments that say which files of a Hub repository are meant, and by what
+    right."""
+    names = ("revision", "token", "cache_dir", "local_files_only", "force_download")
+    return {name: arguments[name] for name in names if name in arguments}
+
+
+def woken(model):
+    """The model, moved to its device if enable_model_cpu_offload put it away.
+
+    diffusers' hook does so before `forward`; we also call the parts of a model by themselves.
+    """
+    hook = getattr(model, "_hf_hook", None)
+    if hasattr(hook, "pre_forward"):
+        hook.pre_forward(model)
+    return model
+
+
 class InpaintPipeline(DiffusionPipeline):
-    """Base of the inpainting pipelines: components `encoder` and `gan`; stages are public
-    methods."""
+    """Base of the inpainting pipelines: components `encoder` and `gan`, stages as methods."""
 
     model_cpu_offload_seq = "encoder->gan"
 
@@ -69,34 +100,68 @@ class InpaintPipeline(DiffusionPipeline):
         """Side of the network's pictures in px."""
         return self.gan.resolution
 
-    def check_inputs(
-        self,
-        height,
-        width,
-        padding_mask_crop,
-        num_images_per_prompt,
-        output_type,
-        mask_dilate,
-        mask_blur,
-    ):
-        """Raises: ValueError that names the argument and what it was given."""
-        if (height is None) != (width is None):
-            raise ValueError(f"height={height}, width={width}: give both or neither")
-        lowest = {
-            "height": (height, 1),
-            "width": (width, 1),
-            "padding_mask_crop": (padding_mask_crop, 0),
-            "num_images_per_prompt": (num_images_per_prompt, 1),
-            "mask_dilate": (mask_dilate, 0),
-            "mask_blur": (mask_blur, 0),
-        }
-        for name, (value, least) in lowest.items():
-            if value is not None and (value != int(value) or value < least):
+    @classmethod
+    def network_classes(cls):
+        """{component's name: class}, as the constructor's annotations say."""
+        annotations = cls.__init__.__annotations__
+        return {name: annotations[name] for name in ("encoder", "gan")}
+
+    def register_networks(self, encoder, gan):
+        """Register the two components.
+
+        Raises: TypeError for a component of another class than the constructor's annotation;
+            ValueError for networks whose pictures or style vectors differ in size.
+        """
+        models = {"encoder": encoder, "gan": gan}
+        for name, expected in self.network_classes().items():
+            model = getattr(models[name], "_orig_mod", models[name])  # if compiled
+            if not isinstance(model, expected):
+                raise TypeError(
+                    f"{name} is a {type(model).__name__}, {type(self).__name__} expects "
+                    f"{expected.__name__}; for a saved pipeline of another kind use load_pipeline"
+                )
+        for name in ("resolution", "w_dim"):
+            theirs = encoder.config[name], gan.config[name]
+            if theirs[0] != theirs[1]:
+                raise ValueError(
+                    f"{name} is {theirs[0]} for the encoder and {theirs[1]} for gan; expected them "
+                    "equal; use the encoder that was trained on this generator"
+                )
+        self.register_modules(encoder=encoder, gan=gan)
+
+    def check_inputs(self, arguments):
+        """Raises: ValueError, TypeError that name the argument of __call__ and what it was."""
+        if (arguments["height"] is None) != (arguments["width"] is None):
+            raise ValueError(
+                f"height={arguments['height']}, width={arguments['width']}: give both or neither"
+            )
+        for name, least in LOWEST.items():
+            value = arguments[name]
+            if value is None and name in ("height", "width", "padding_mask_crop"):
+                continue
+            if not isinstance(value, Integral) or value < least:
                 raise ValueError(
                     f"{name} is {value!r}, expected a whole number of at least {least}"
                 )
-        if output_type not in OUTPUT_TYPES:
-            raise ValueError(f"output_type is {output_type!r}, expected one of {OUTPUT_TYPES}")
+        variation = arguments["variation"]
+        if not isinstance(variation, Real) or not 0 <= variation <= 1:
+            raise ValueError(f"variation is {variation!r}, expected a number from 0 to 1")
+        for name, choices in {"output_type": OUTPUT_TYPES, "noise_mode": NOISE_MODES}.items():
+            if arguments[name] not in choices:
+                raise ValueError(f"{name} is {arguments[name]!r}, expected one of {choices}")
+        generator = arguments["generator"]
+        for one in generator if isinstance(generator, (list, tuple)) else [generator]:
+            if not isinstance(one, torch.Generator) and generator is not None:
+                raise TypeError(
+                    f"generator is {generator!r}, expected a torch.Generator or a list of them; "
+                    "make one with torch.Generator().manual_seed(0)"
+                )
+        latents = arguments["latents"]
+        if latents is not None and not hasattr(latents, "ws"):
+            raise TypeError(
+                f"latents is a {type(latents).__name__}, expected an FWLatent; "
+                "get one with output_type='latent'"
+            )
 
     def preprocess(
         self, image, mask_image, height=None, width=None, padding_mask_crop=None, mask_dilate=0
@@ -141,8 +206,7 @@ class InpaintPipeline(DiffusionPipeline):
         raise NotImplementedError
 
     def vary(self, latent, variation, generator=None):
-        """The latents with `variation` times the offset of a random w from the mean latent added to
-        ws.
+        """The latents, ws moved by `variation` times the offset of a random w from the mean latent.
 
         generator: one torch.Generator, or a list with one for each latent.
         """
@@ -153,13 +217,13 @@ class InpaintPipeline(DiffusionPipeline):
             torch.randn(self.gan.z_dim, generator=g, device=g.device if g else None)
             for g in generators
         ]
-        z = torch.stack(z).to(latent.ws.device, self.gan.dtype)
-        offset = self.gan.mapping(z) - self.gan.w_avg
+        gan = woken(self.gan)
+        offset = gan.mapping(torch.stack(z).to(gan.device, gan.dtype)) - gan.w_avg
         return latent._replace(ws=latent.ws + variation * offset[:, None])
 
     def generate(self, latent, noise_mode="const", generator=None):
         """FWLatent of K latents -> pictures [K,3,s,s], unbounded around [-1,1]."""
-        return self.gan.synthesis(
+        return woken(self.gan).synthesis(
             latent.ws,
             latent.features,
             latent.rgb_features,
@@ -193,6 +257,7 @@ class InpaintPipeline(DiffusionPipeline):
         return filled
 
     @torch.no_grad()
+    @replace_example_docstring(EXAMPLE_DOC_STRING)
     def __call__(
         self,
         image,
@@ -213,44 +278,52 @@ class InpaintPipeline(DiffusionPipeline):
     ):
         """Fill the white part of mask_image; every value outside it is returned bit for bit.
 
+        Without a hole the pictures come back as they are, and no network runs.
+
         Args:
             image: picture or pictures (see inpaint_hub.images).
             mask_image: one mask for all or one for each; white (1, True) is repainted.
-            height, width: resize the pictures first (both or neither); the result has that size.
+            height, width: first resize the pictures, as RGB, to this size (both or neither), which
+                the results then have.
             padding_mask_crop: cut each hole out with this many px around it, instead of the largest
                 square of the picture; distant holes are then filled separately.
-            num_images_per_prompt: results for each picture; they differ by the generator's noise,
-                and by `variation`.
-            generator: torch.Generator, or a list with one for each result, that draws the noise.
+            num_images_per_prompt: results for each picture. The encoder is deterministic: they
+                differ by the generator's noise, which is small detail, and by `variation`.
+            generator: torch.Generator, or a list with one for each result, that draws noise and
+                variation. With a list, a result does not depend on the others in its batch.
             latents: FWLatent to render instead of encoding (one entry per window).
-            output_type: "pil" | "np" | "pt", or "latent" for the FWLatent itself.
+            output_type: "pil" | "np" | "pt", or "latent" for the FWLatent itself, unvaried.
             return_dict: False returns the tuple (images, generated).
-            mask_dilate: grow the hole by so many px first; the known pixels are those outside the
-            grown one.
+            mask_dilate: grow the hole by so many px first; what counts as known, and comes back bit
+                for bit, is then what lies outside the grown hole.
             mask_blur: soften the fill's rim, inside the hole, over so many px.
-            noise_mode: "const" | "random" | "none"; random when several results or a generator are
-            asked
-                for, else const.
+            noise_mode: "const" | "random" | "none"; where not given, random when several results
+                or a generator are asked for, else const.
             variation: how far style vectors move towards those of random latents, 0 (not at all) to
-            1;
-                makes the results for one hole differ visibly. Ours, not the papers'.
+                1; makes the results for one hole differ visibly. Ours, not the papers'.
             composite: False shows the generator's picture around the hole too.
 
         Returns: InpaintOutput.
 
         Raises: TypeError, ValueError that say which argument was given what, and what was expected.
+
+        Examples:
         """
         self.check_inputs(
-            height,
-            width,
-            padding_mask_crop,
-            num_images_per_prompt,
-            output_type,
-            mask_dilate,
-            mask_blur,
+            {
+                "height": height,
+                "width": width,
+                "padding_mask_crop": padding_mask_crop,
+                "num_images_per_prompt": num_images_per_prompt,
+                "generator": generator,
+                "latents": latents,
+                "output_type": output_type,
+                "mask_dilate": mask_dilate,
+                "mask_blur": mask_blur,
+                "noise_mode": noise_mode,
+                "variation": variation,
+            }
         )
-        if not 0 <= variation <= 1:
-            raise ValueError(f"variation is {variation!r}, expected a number from 0 to 1")
         prepared = self.preprocess(image, mask_image, height, width, padding_mask_crop, mask_dilate)
         samples = num_images_per_prompt
         if noise_mode is None:
@@ -263,8 +336,7 @@ class InpaintPipeline(DiffusionPipeline):
             if len(latent.ws) != len(prepared.windows):
                 raise ValueError(
                     f"latents hold {len(latent.ws)} entries, expected {len(prepared.windows)}, one "
-                    f"for each "
-                    "window of the pictures; encode them with the same mask_image and "
+                    "for each window of the pictures; encode them with the same mask_image and "
                     "padding_mask_crop"
                 )
             if output_type == "latent":
@@ -283,8 +355,7 @@ class InpaintPipeline(DiffusionPipeline):
         return InpaintOutput(images, generated) if return_dict else (images, generated)
 
     def _per_window(self, generator, prepared, samples):
-        """One generator stays one; a list with one per result becomes a list with one per window
-        and sample."""
+        """One generator stays one; of a list with one per result, one for each window's sample."""
         if not isinstance(generator, (list, tuple)):
             return generator
         results = len(prepared.pictures) * samples
@@ -299,14 +370,17 @@ class InpaintPipeline(DiffusionPipeline):
     def from_pretrained(
         cls, pretrained_model_name_or_path, variant=None, device_map=None, **kwargs
     ):
-        """The pipeline of a folder or Hub repository. Arguments as in diffusers (revision, token,
-        cache_dir, local_files_only, force_download, dtype or {component: dtype}, components by
-        name).
+        """The pipeline of a folder or Hub repository.
 
-        device_map: name of a device ("cuda", "cpu", "cuda:1").
+        Args:
+            variant: read model.<variant>.safetensors of every component.
+            device_map: name of one device ("cuda", "cpu", "cuda:1").
+            Others as in diffusers: revision, token, cache_dir, local_files_only, force_download,
+            dtype (one, or {component: dtype, "default": dtype}), components by their names.
 
-        Raises: FileNotFoundError for a missing variant; ValueError for device maps that split a
-        model.
+        Raises: FileNotFoundError for a missing repository, file or variant; RuntimeError for
+            weights that are not exactly the models'; TypeError for a pipeline of another kind;
+            ValueError for device maps that split a model.
         """
         if device_map is not None and (
             not isinstance(device_map, (str, torch.device))
@@ -314,71 +388,97 @@ class InpaintPipeline(DiffusionPipeline):
         ):
             raise ValueError(
                 f"device_map is {device_map!r}, expected the name of one device, as 'cuda'; the "
-                f"models are "
-                "small enough for one"
+                "models are small enough for one"
             )
+        where = hub_options(kwargs)
+        absent = [name for name in cls.network_classes() if name not in kwargs]
+        for file in (INDEX, *(f"{name}/config.json" for name in absent)):
+            hub.find_file(pretrained_model_name_or_path, file, **where)
         if variant is not None:
-            kwargs |= cls._load_components(pretrained_model_name_or_path, variant, kwargs)
+            kwargs |= cls._load_components(pretrained_model_name_or_path, variant, where, kwargs)
         pipeline = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         return pipeline if device_map is None else pipeline.to(device_map)
 
     @classmethod
-    def _load_components(cls, repository, variant, kwargs):
+    def _load_components(cls, repository, variant, where, kwargs):
         """{name: model} of the variant's files, which diffusers would not pass on."""
-        where = {
-            k: kwargs[k]
-            for k in ("revision", "token", "cache_dir", "local_files_only", "force_download")
-            if k in kwargs
-        }
         dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
         models = {}
-        for name, annotation in cls.__init__.__annotations__.items():
-            if isinstance(annotation, type) and issubclass(annotation, hub.HubModel):
-                if name not in kwargs:
-                    own = (
-                        dtype.get(name, dtype.get("default")) if isinstance(dtype, dict) else dtype
-                    )
-                    models[name] = annotation.from_pretrained(
-                        repository, subfolder=name, variant=variant, dtype=own, **where
-                    )
+        for name, network in cls.network_classes().items():
+            if name not in kwargs:
+                own = dtype.get(name, dtype.get("default")) if isinstance(dtype, dict) else dtype
+                models[name] = network.from_pretrained(
+                    repository, subfolder=name, variant=variant, dtype=own, **where
+                )
         return models
 
-    def save_pretrained(self, save_directory, **kwargs):
+    def save_pretrained(
+        self,
+        save_directory,
+        safe_serialization=True,
+        variant=None,
+        max_shard_size=None,
+        push_to_hub=False,
+        repo_id=None,
+        **push_options,
+    ):
         """Write model_index.json, the components, and, where they are not there yet, a model card
-        and the root config.json by which the Hub counts downloads."""
-        push = kwargs.pop("push_to_hub", False)
-        repo_id = kwargs.pop("repo_id", Path(save_directory).name)
-        super().save_pretrained(save_directory, **kwargs)
+        and the root config.json by which the Hub counts downloads.
+
+        push_to_hub: upload these files too, to repo_id (default: the folder's name); push_options:
+        as push_to_hub's. Returns the commit then, else None.
+        """
         folder = Path(save_directory)
-        if not (folder / "README.md").is_file():
-            (folder / "README.md").write_text(self.model_card())
+        repo_id = repo_id or folder.name
+        super().save_pretrained(
+            folder,
+            safe_serialization=safe_serialization,
+            variant=variant,
+            max_shard_size=max_shard_size,
+        )
+        own_card = (folder / hub.CARD).is_file()
+        if not own_card:
+            (folder / hub.CARD).write_text(self.model_card(repo_id if push_to_hub else None))
         if not (folder / "config.json").is_file():
             config = {"_class_name": type(self).__name__, "resolution": self.resolution}
             (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        if push:
-            hub.push_folder(folder, repo_id)
+        if not push_to_hub:
+            return None
+        files = [INDEX, "config.json", hub.CARD, *(f"{name}/*" for name in self.components)]
+        return hub.push_folder(
+            folder, repo_id, allow_patterns=files, keep_card=not own_card, **push_options
+        )
 
-    def push_to_hub(
-        self, repo_id, commit_message=None, private=None, token=None, create_pr=False, variant=None
-    ):
-        """Upload the pipeline with our model card; returns the commit's address."""
+    def push_to_hub(self, repo_id, *, variant=None, max_shard_size=None, **push_options):
+        """Upload the pipeline as one commit, with our model card where the repository has none.
+
+        push_options: commit_message, private, token, create_pr, branch. Returns the commit.
+        """
         with TemporaryDirectory() as folder:
-            self.save_pretrained(folder, variant=variant)
-            return hub.push_folder(folder, repo_id, commit_message, private, token, create_pr)
+            return self.save_pretrained(
+                folder,
+                variant=variant,
+                max_shard_size=max_shard_size,
+                push_to_hub=True,
+                repo_id=repo_id,
+                **push_options,
+            )
 
-    def model_card(self):
-        """README.md of a saved pipeline; data and terms are the trainer's to add."""
+    def model_card(self, repo_id=None):
+        """README.md of a saved pipeline; training data and terms are the trainer's to add."""
         name = type(self).__name__
         return (
             "---\nlibrary_name: inpaint_hub\npipeline_tag: image-to-image\n"
             "tags: [inpainting, gan-inversion, image-inpainting]\n---\n\n"
             f"# {name}, {self.resolution} px\n\n"
-            f"{type(self).__doc__.strip()}\n\n"
+            f"{inspect.cleandoc(type(self).__doc__)}\n\n"
             "```python\n"
             f"from inpaint_hub import {name}\n"
             "from PIL import Image\n\n"
-            f'pipe = {name}.from_pretrained("<this repository>")\n'
-            'pipe(Image.open("photo.png"), Image.open("mask.png")).images[0].save("filled.png")\n'
-            "```\n\nTraining data, terms of use and measured quality: not stated by who saved "
-            "this.\n"
+            f'pipe = {name}.from_pretrained("{repo_id or "<this repository>"}")\n'
+            'photo, mask = Image.open("photo.png"), Image.open("mask.png")  # white = repaint\n'
+            'pipe(photo, mask).images[0].save("filled.png")\n'
+            "```\n\n"
+            "The result has the photo's size, and everything outside the mask is untouched.\n\n"
+            "Training data, terms of use and measured quality: not stated by who saved this.\n"
         )
