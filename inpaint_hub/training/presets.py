@@ -25,7 +25,7 @@ SMALL_ENCODER = {
     "lr_scheduler": "cosine",
     "lr_warmup_steps": 100,
     "ema_decay": 0.995,
-    "max_train_steps": 2600,
+    "max_train_steps": 2000,
     "checkpointing_steps": 250,
     "validation_steps": 250,
 }
