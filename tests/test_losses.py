@@ -17,6 +17,7 @@ from inpaint_hub.losses.perceptual import (
     style_loss,
 )
 from inpaint_hub.losses.reconstruction import hole_loss, tv_loss, valid_loss
+from inpaint_hub.training.presets import faces64_invertfill, faces64_psp
 
 
 def picture(values):
@@ -154,12 +155,28 @@ def test_vgg_sees_pictures_as_they_are():
     assert torch.equal(captured[0], images)
 
 
+def test_squeezenet_weights_are_those_of_the_presets():
+    weights = LossWeights.squeezenet()
+    assert (weights.valid, weights.hole, weights.tv) == (1, 6, 0.1)
+    for preset in (faces64_invertfill(), faces64_psp()):
+        assert preset["perceptual_weight"] == weights.perceptual
+        assert preset["style_weight"] == weights.style
+
+
 def test_missing_or_strange_networks_say_what_was_expected(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere.safetensors"):
         load_perceptual_network(tmp_path / "nowhere.safetensors")
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="neither VGG-16 nor SqueezeNet"):
         load_perceptual_network(tmp_path / "other.safetensors")
+    (tmp_path / "pickled.pth").write_bytes(b"PK" * 100)
+    with pytest.raises(ValueError, match="is no safetensors file"):
+        load_perceptual_network(tmp_path / "pickled.pth")
+    state = {k: v.contiguous() for k, v in SqueezeNetFeatures().state_dict().items()}
+    state["features.0.weight"] = torch.zeros(96, 3, 7, 7)  # SqueezeNet 1.0's stem
+    save_file(state, tmp_path / "older.safetensors")
+    with pytest.raises(ValueError, match="key names and shapes"):
+        load_perceptual_network(tmp_path / "older.safetensors")
 
 
 @pytest.mark.skipif(os.environ.get("HF_HUB_OFFLINE") != "1", reason="would download")

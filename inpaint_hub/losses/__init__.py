@@ -1,2 +1,1 @@
-"""Training losses. Reconstruction losses take pictures in [0,1]; networks they need are passed
-in."""
+"""Training losses: reconstruction losses take pictures in [0,1]; networks are passed in."""

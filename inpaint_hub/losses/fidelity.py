@@ -4,8 +4,7 @@
 def fidelity_loss(ws, w_bar, w_std=None):
     """Mean over N * L * w_dim of (w* - w_bar)^2: ws [N,L,w_dim], w_bar [w_dim].
 
-    w_std [w_dim]: measure in standard deviations of w, which makes the weight hold for any
-    generator.
+    w_std [w_dim]: measure in standard deviations of w, so that one weight suits any generator.
     """
     difference = ws - w_bar
     if w_std is not None:

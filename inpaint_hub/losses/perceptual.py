@@ -1,5 +1,6 @@
-"""Perceptual and style losses on three feature maps of a frozen network (InvertFill Eq. (4); SPEC
-A9.1).
+"""Perceptual and style losses on three feature maps of a frozen network.
+
+InvertFill Eq. (4); SPEC A9.1.
 
 A network is a module: pictures [N,3,H,W] in [0,1] -> list of three maps at strides 2, 4 and 8.
 """
@@ -8,10 +9,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
-
-from inpaint_hub.hub import download_weights
 
 VGG16_REPOSITORY = "timm/vgg16.tv_in1k"
 
@@ -54,8 +53,10 @@ class Fire(nn.Module):
 
 
 class SqueezeNetFeatures(nn.Module):
-    """SqueezeNet 1.1 (original weights: BGR, 0..255, mean subtracted) before each of its
-    max-pools."""
+    """SqueezeNet 1.1 before each of its max-pools, which round sizes up.
+
+    The original weights see BGR in 0..255 minus a mean.
+    """
 
     MEAN_BGR = (104.0, 117.0, 123.0)
 
@@ -87,13 +88,17 @@ NETWORKS = (SqueezeNetFeatures, VGG16Features)
 
 
 def load_perceptual_network(name_or_path):
-    """Frozen network for the losses: "vgg16" (fetched from the Hub once) or the path of a
-    safetensors file of VGG-16 or SqueezeNet 1.1 with torchvision's key names.
+    """Network for the losses, frozen and in eval mode, recognised by its key names.
 
-    Raises: FileNotFoundError when neither a file nor the Hub is there; ValueError for other
-    contents.
+    name_or_path: "vgg16" (fetched from the Hub once) or the path of a safetensors file of VGG-16 or
+    SqueezeNet 1.1 with torchvision's key names.
+
+    Raises: FileNotFoundError when neither a file nor the Hub is there; ValueError for a file that
+    holds something else.
     """
     if name_or_path == "vgg16":
+        from inpaint_hub.hub import download_weights
+
         name_or_path = download_weights(VGG16_REPOSITORY, "model.safetensors")
     path = Path(name_or_path)
     if not path.is_file():
@@ -101,37 +106,48 @@ def load_perceptual_network(name_or_path):
             f"perceptual network {str(name_or_path)!r} is neither 'vgg16' nor a file; expected "
             "'vgg16' or the path of a .safetensors file of VGG-16 or SqueezeNet 1.1"
         )
-    with safe_open(path, "pt") as file:
-        present = set(file.keys())
-        for network_class in NETWORKS:
-            network = network_class()
-            names = set(network.state_dict())
-            if names <= present:
-                state = {name: file.get_tensor(name).float() for name in names}
-                network.load_state_dict(state)
-                return network.eval().requires_grad_(False)
+    try:
+        with safe_open(path, "pt") as file:
+            present = set(file.keys())
+            for network_class in NETWORKS:
+                network = network_class()
+                shapes = {name: list(v.shape) for name, v in network.state_dict().items()}
+                if all(n in present and file.get_slice(n).get_shape() == shapes[n] for n in shapes):
+                    state = {name: file.get_tensor(name).float() for name in shapes}
+                    network.load_state_dict(state)
+                    return network.eval().requires_grad_(False)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{str(path)!r} is no safetensors file ({error}); expected VGG-16 or SqueezeNet 1.1 as "
+            "safetensors; convert it"
+        ) from error
     raise ValueError(
         f"{str(path)!r} holds neither VGG-16 nor SqueezeNet 1.1 (first keys: "
-        f"{sorted(present)[:3]}); "
-        "expected torchvision's key names, as features.0.weight"
+        f"{sorted(present)[:3]}); expected torchvision's key names and shapes, as "
+        "features.0.weight; give another file"
     )
 
 
 def perceptual_loss(maps, target_maps):
-    """L_perc: sum over the maps of the mean absolute difference."""
+    """L_perc (InvertFill Eq. (4)): sum over the maps of mean |a - b|, over all N C H W."""
     return sum((a - b).abs().mean() for a, b in zip(maps, target_maps))
 
 
 def gram(x):
-    """Un-normalised Gram matrix [N,C,C] of a map [N,C,H,W], in fp32: sums of products overflow
-    fp16."""
+    """Un-normalised Gram matrix [N,C,C] of a map [N,C,H,W].
+
+    In fp32: sums of products overflow fp16.
+    """
     with torch.autocast(x.device.type, enabled=False):
         x = x.float().flatten(2)
         return x @ x.transpose(1, 2)
 
 
 def style_loss(maps, target_maps):
-    """L_style: sum over the maps of mean |Gram(a) - Gram(b)| / (C H W)."""
+    """L_style (InvertFill Eq. (4)): sum over the maps of mean |Gram(a) - Gram(b)| / (C H W).
+
+    The mean is over N C C entries.
+    """
     total = 0
     for a, b in zip(maps, target_maps):
         _, c, h, w = a.shape

@@ -1,7 +1,6 @@
 """Pixel losses of InvertFill Eq. (4), as RFR defines them (SPEC A9.1).
 
-Pictures [N,3,H,W] in [0,1], masks [N,1,H,W] with 1 = hole. Every mean is over all N * 3 * H * W
-elements,
+Pictures [N,3,H,W] in [0,1], masks [N,1,H,W] with 1 = hole. Every mean is over all N 3 H W elements,
 not over the masked ones: small holes weigh little.
 """
 
