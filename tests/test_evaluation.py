@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from test_pipelines import tiny_pipeline
 
 from inpaint_hub.data import ImageDataset
-from inpaint_hub.evaluation.__main__ import main, telea
+from inpaint_hub.evaluation.__main__ import distinct_names, main, telea
 from inpaint_hub.evaluation.feature_network import FeatureNetwork, same_padding
 from inpaint_hub.evaluation.metrics import (
     bootstrap_interval,
@@ -74,7 +74,9 @@ def test_bands_that_are_none_are_errors(text):
 def test_psnr_and_l1_are_their_closed_forms():
     original = np.full((8, 8, 3), 100, np.uint8)
     assert psnr(original + 10, original) == pytest.approx(20 * np.log10(255 / 10))
-    assert psnr(original, original) == float("inf")
+    one_byte = original.copy()
+    one_byte[0, 0, 0] += 1
+    assert psnr(original, original) == psnr(one_byte, original) == pytest.approx(70.96, abs=0.01)
     assert l1_percent(original - 51, original) == pytest.approx(20)
 
 
@@ -111,6 +113,21 @@ def test_feature_network_runs_its_layers(network_file):
         FeatureNetwork(network_file.with_name("nowhere.json"))
 
 
+def test_feature_network_adds_what_an_earlier_layer_made(tmp_path):
+    conv = {"op": "conv", "weights": "w", "stride": 1, "same_padding": True}
+    layers = [
+        conv | {"inputs": [0], "output": 1, "activation": "none"},
+        conv | {"inputs": [1], "output": 2, "activation": "relu6"},
+        {"op": "add", "inputs": [1, 2], "output": 3},
+        {"op": "global_mean", "inputs": [3], "output": 4},
+    ]
+    (tmp_path / "n.json").write_text(json.dumps({"input": {"id": 0, "size": 4}, "layers": layers}))
+    state = {"w.weight": 5 * torch.eye(3)[:, :, None, None].contiguous(), "w.bias": torch.ones(3)}
+    save_file(state, tmp_path / "n.safetensors")
+    white = np.full((1, 4, 4, 3), 255, np.uint8)  # 5 + 1 = 6; relu6(31) = 6
+    np.testing.assert_allclose(FeatureNetwork(tmp_path / "n.json")(white), [[12, 12, 12]])
+
+
 def test_padding_is_tensorflows():
     assert same_padding(224, 3, 2) == (0, 1)
     assert same_padding(7, 3, 1) == (1, 1)
@@ -124,6 +141,25 @@ def test_telea_changes_the_hole_alone(folder):
     result = telea(original, mask)
     assert np.array_equal(result[~mask], original[~mask])
     assert not np.array_equal(result[mask], original[mask])
+
+
+def test_rivals_of_one_name_carry_as_much_of_their_paths_as_tells_them_apart():
+    assert distinct_names(["runs/ours", "runs/psp"]) == ["ours", "psp"]
+    assert distinct_names(["a/out/pipe", "b/out/pipe"]) == ["a/out/pipe", "b/out/pipe"]
+    assert distinct_names(["runs/psp", "owner/psp"]) == ["runs/psp", "owner/psp"]
+    assert distinct_names([]) == []
+    with pytest.raises(ValueError, match="name each once"):
+        distinct_names(["runs/psp", "runs/psp"])
+
+
+@pytest.mark.parametrize(
+    "module, library, judge",
+    [("skimage.metrics", "scikit-image", ssim), ("cv2", "OpenCV", telea)],
+)
+def test_a_missing_development_library_says_how_to_install_it(module, library, judge, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ModuleNotFoundError, match=f"{library} is not.*requirements-dev.txt"):
+        judge(np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16, 3), np.uint8))
 
 
 def test_a_whole_run_judges_all_methods_on_the_same_pairs(folder, network_file, tmp_path, capsys):
@@ -143,6 +179,9 @@ def test_a_whole_run_judges_all_methods_on_the_same_pairs(folder, network_file, 
     assert table.strip() == (tmp_path / "one" / "table.md").read_text().strip()
     grid = Image.open(tmp_path / "one" / "grid-10-30.png")
     assert grid.size == (4 * 64, 5 * 64)
+    assert report["settings"]["grid_columns"] == ["original", "masked", "ours", "telea"]
+    first = np.asarray(grid)[:64:2, :64:2]
+    assert np.array_equal(first, ImageDataset(folder, "validation", 32).load(0))
     main([*arguments, "--batch_size", "5", "--output", str(tmp_path / "other")])
     other = json.loads((tmp_path / "other" / "results.json").read_text())
     for band, methods in report["results"].items():
@@ -159,13 +198,20 @@ def test_a_whole_run_judges_all_methods_on_the_same_pairs(folder, network_file, 
         (["--pipelines", "nowhere/at/all"], "nowhere"),
     ],
 )
-def test_bad_arguments_end_with_one_line(folder, tmp_path, arguments, message):
+def test_bad_arguments_end_before_anything_is_written(folder, tmp_path, arguments, message):
+    output = tmp_path / "out"
+    with pytest.raises(SystemExit, match=message):
+        main(["--data_dir", str(folder), "--output", str(output), *arguments])
+    assert not output.exists()
+
+
+def test_the_command_ends_with_one_line_on_bad_arguments(folder, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "inpaint_hub.evaluation", "--data_dir", str(folder)]
-        + ["--output", str(tmp_path / "out"), *arguments],
+        + ["--output", str(tmp_path / "out")],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
-    assert not (tmp_path / "out").exists()
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("ValueError: nothing to judge")

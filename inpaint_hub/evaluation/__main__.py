@@ -23,6 +23,14 @@ from inpaint_hub.pipelines import load_pipeline
 TELEA_RADIUS_PX = 3
 
 
+def positive(text):
+    """Positive int of a flag's text."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} given, expected at least 1")
+    return number
+
+
 def build_parser():
     parser = argparse.ArgumentParser(prog="python -m inpaint_hub.evaluation", description=__doc__)
     parser.add_argument(
@@ -38,12 +46,12 @@ def build_parser():
         "--perceptual_network", help="JSON file of a feature network (cosine distance)"
     )
     parser.add_argument(
-        "--resolution", type=int, help="side in px; that of the first pipeline if not given"
+        "--resolution", type=positive, help="side in px; that of the first pipeline if not given"
     )
-    parser.add_argument("--max_images", type=int, help="judge only the first so many pictures")
-    parser.add_argument("--batch_size", type=int, default=50)
+    parser.add_argument("--max_images", type=positive, help="judge only the first so many pictures")
+    parser.add_argument("--batch_size", type=positive, default=50)
     parser.add_argument(
-        "--num_grid_images", type=int, default=8, help="first pictures shown in the grids"
+        "--num_grid_images", type=positive, default=8, help="first pictures shown in the grids"
     )
     parser.add_argument("--seed", type=int, default=0, help="draws the masks")
     parser.add_argument(
@@ -53,15 +61,22 @@ def build_parser():
 
 
 def telea(pixels, mask):
-    """OpenCV's fast-marching inpainting (Telea, 2004) of uint8 [H,W,3] in the hole, bool [H,W]."""
-    import cv2
+    """OpenCV's fast-marching inpainting (Telea, 2004) of uint8 [H,W,3] in the hole, bool [H,W].
+
+    Raises: ModuleNotFoundError without OpenCV.
+    """
+    try:
+        import cv2
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "OpenCV is not installed; --telea fills with it; pip install -r requirements-dev.txt"
+        ) from error
 
     return cv2.inpaint(pixels, mask.astype(np.uint8) * 255, TELEA_RADIUS_PX, cv2.INPAINT_TELEA)
 
 
 def pipeline_method(pipe):
-    """Function of lists of pictures and masks -> list of uint8 results, composited by the
-    pipeline."""
+    """Function of lists of uint8 [s,s,3] and bool [s,s]: the pipeline's uint8 composites."""
 
     def fill(pictures, masks):
         images = [Image.fromarray(p) for p in pictures]
@@ -71,19 +86,38 @@ def pipeline_method(pipe):
     return fill
 
 
+def distinct_names(paths):
+    """Shortest endings that tell the paths apart: a/psp, b/psp; psp alone if nothing else is so.
+
+    Raises: ValueError where one path is given twice.
+    """
+    parts = [
+        Path(path).resolve().parts if Path(path).is_dir() else path.split("/") for path in paths
+    ]
+    for depth in range(1, max(map(len, parts), default=0) + 1):
+        names = ["/".join(p[-depth:]) for p in parts]
+        if len(set(names)) == len(names):
+            return names
+    if parts:
+        raise ValueError(f"--pipelines is {paths}, expected different ones; name each once")
+    return []
+
+
 def methods_of(arguments):
-    """{name: function}; a name is the folder's, as results carry it."""
+    """({name: function}, resolution); the names are folders', as results carry them.
+
+    Raises: ValueError when there is nothing to judge, or not at which resolution.
+    """
     methods, resolution = {}, arguments.resolution
-    for path in arguments.pipelines:
+    for name, path in zip(distinct_names(arguments.pipelines), arguments.pipelines):
         pipe = load_pipeline(path)
         resolution = resolution or pipe.resolution
-        name = Path(path).name
-        if name in methods:
-            raise ValueError(
-                f"two pipelines are called {name!r}; expected different names; rename a folder"
-            )
         methods[name] = pipeline_method(pipe)
     if arguments.telea:
+        if "telea" in methods:
+            raise ValueError(
+                "a pipeline's folder is called 'telea', as OpenCV's method; rename the folder"
+            )
         methods["telea"] = lambda pictures, masks: [telea(p, m) for p, m in zip(pictures, masks)]
     if not methods:
         raise ValueError("nothing to judge: give --pipelines DIR ... or --telea")
@@ -93,7 +127,7 @@ def methods_of(arguments):
 
 
 def judge_batch(results, originals, original_features, network):
-    """{metric: [per picture]} of one batch."""
+    """{metric: [per picture]} of one batch, on 8-bit pictures."""
     values = {
         "psnr": [psnr(r, o) for r, o in zip(results, originals)],
         "ssim": [ssim(r, o) for r, o in zip(results, originals)],
@@ -132,14 +166,14 @@ def evaluate(arguments):
                     values[name].setdefault(metric, []).extend(numbers)
             for k in range(min(len(batch), arguments.num_grid_images - len(rows))):
                 masked = masked_picture(originals[k], masks[k])
-                rows.append([masked, *(filled[name][k] for name in methods), originals[k]])
+                rows.append([originals[k], masked, *(filled[name][k] for name in methods)])
         results[band.name] = {name: summarise(v) for name, v in values.items()}
         coverage[band.name] = float(np.mean(covered))
         grids[band.name] = picture_grid(rows)
     settings = {k: v for k, v in vars(arguments).items() if k not in ("output", "data_dir")}
     settings |= {"resolution": resolution, "mean_coverage": coverage}
-    settings["grid_columns"] = ["masked", *methods, "original"]
-    settings["pipelines"] = [Path(p).name for p in arguments.pipelines]
+    settings["grid_columns"] = ["original", "masked", *methods]
+    settings["pipelines"] = distinct_names(arguments.pipelines)
     if network:
         settings["perceptual_network"] = network.name
     write_report(Path(arguments.output), results, settings, grids)
@@ -150,7 +184,7 @@ def main(argv=None):
     arguments = build_parser().parse_args(argv)
     try:
         evaluate(arguments)
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, ModuleNotFoundError, ValueError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     print((Path(arguments.output) / "table.md").read_text())
 

@@ -4,10 +4,12 @@ import numpy as np
 
 
 def psnr(result, original):
-    """Peak signal-to-noise ratio in dB over all pixels and channels; infinite for equal
-    pictures."""
+    """Peak signal-to-noise ratio in dB over all pixels and channels.
+
+    Equal pictures count as if one byte differed by one grey level, so that means stay finite.
+    """
     error = np.mean((result.astype(np.float64) - original) ** 2)
-    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+    return float(10 * np.log10(255**2 / max(error, 1 / original.size)))
 
 
 def l1_percent(result, original):
@@ -16,9 +18,19 @@ def l1_percent(result, original):
 
 
 def ssim(result, original):
-    """Structural similarity of Wang et al. (2004): 11x11 Gaussian window of sigma 1.5, population
-    covariance, mean over the three channels (scikit-image's implementation)."""
-    from skimage.metrics import structural_similarity
+    """Structural similarity of Wang et al. (2004), scikit-image's implementation.
+
+    11x11 Gaussian window of sigma 1.5, population covariance, mean over the three channels.
+
+    Raises: ModuleNotFoundError without scikit-image.
+    """
+    try:
+        from skimage.metrics import structural_similarity
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "scikit-image is not installed; the evaluation computes SSIM with it; "
+            "pip install -r requirements-dev.txt"
+        ) from error
 
     return float(
         structural_similarity(
@@ -34,14 +46,14 @@ def ssim(result, original):
 
 
 def cosine_distance(a, b):
-    """1 - cosine of the angle between feature rows [N,D] -> [N], in [0,2]."""
+    """1 - cosine of the angle between rows of a and b, float [N,D] -> float64 [N], in [0,2]."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return 1 - (a * b).sum(axis=1) / np.maximum(norms, 1e-12)
 
 
 def bootstrap_interval(values, seed=0, num_resamples=1000, level=0.95):
-    """(low, high): percentile bootstrap interval of the mean over pictures."""
+    """(low, high): percentile bootstrap interval of the mean over pictures [N]."""
     values = np.asarray(values, np.float64)
     rng = np.random.default_rng(seed)
     picks = rng.integers(0, len(values), (num_resamples, len(values)))

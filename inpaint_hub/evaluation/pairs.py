@@ -19,7 +19,7 @@ class Band(NamedTuple):
 
 
 def parse_band(text):
-    """ "30-60" -> Band(0.3, 0.6).
+    """Band(0.3, 0.6) of "30-60".
 
     Raises: ValueError for anything that is not two percentages in order.
     """
@@ -35,10 +35,10 @@ def parse_band(text):
 
 
 class EvaluationPairs:
-    """pairs[i] -> (uint8 [s,s,3], bool [s,s]): picture i of a data set and a mask of one coverage
-    band.
+    """pairs[i] = (uint8 [s,s,3], bool [s,s]): picture i of a data set, a mask of a coverage band.
 
-    A mask depends on (seed, band, i) alone, so the pairs do not depend on how many are judged.
+    A mask, True = hole, depends on (seed, band, i) and the resolution alone, so the pairs do not
+    depend on how many are judged.
     """
 
     def __init__(self, pictures, band, seed=0, num_images=None):

@@ -8,15 +8,11 @@ from PIL import Image
 
 from inpaint_hub.evaluation.metrics import bootstrap_interval
 
-HIGHER_IS_BETTER = {"psnr": True, "ssim": True}
+HIGHER_IS_BETTER = {"psnr", "ssim"}
 
 
 def summarise(values):
-    """{metric: [per picture]} -> {metric: {mean, low, high, num_images}} with 95 % intervals.
-
-    Equal pictures, whose PSNR is infinite, cannot occur inside a band above 0 % unless a method
-    copies.
-    """
+    """{metric: {mean, low, high, num_images}} of {metric: [per picture]}, with 95 % intervals."""
     summary = {}
     for metric, numbers in values.items():
         low, high = bootstrap_interval(numbers)
@@ -26,11 +22,10 @@ def summarise(values):
 
 
 def markdown_table(results):
-    """results {band: {method: {metric: summary}}} -> one Markdown table; the best mean of a band in
-    bold."""
+    """One Markdown table of {band: {method: {metric: summary}}}; a band's best means are bold."""
     first = next(iter(next(iter(results.values())).values()))
     metrics = list(first)
-    arrows = ["↑" if HIGHER_IS_BETTER.get(m) else "↓" for m in metrics]
+    arrows = ["↑" if m in HIGHER_IS_BETTER else "↓" for m in metrics]
     lines = [
         "| coverage | method | " + " | ".join(f"{m} {a}" for m, a in zip(metrics, arrows)) + " |"
     ]
@@ -46,14 +41,14 @@ def _cell(summary, metric, methods):
     s = summary[metric]
     digits = 2 if abs(s["mean"]) >= 1 else 4
     text = f"{s['mean']:.{digits}f}"
-    best = max if HIGHER_IS_BETTER.get(metric) else min
+    best = max if metric in HIGHER_IS_BETTER else min
     if s["mean"] == best(m[metric]["mean"] for m in methods.values()):
         text = f"**{text}**"
     return f"{text} [{s['low']:.{digits}f}, {s['high']:.{digits}f}]"
 
 
 def picture_grid(rows, scale=2):
-    """List of rows of uint8 [s,s,3] -> PIL grid, enlarged without smoothing."""
+    """PIL picture of rows of uint8 [s,s,3], each enlarged `scale` times without smoothing."""
     pictures = []
     for pixels in (p for row in rows for p in row):
         picture = Image.fromarray(pixels)
@@ -63,7 +58,7 @@ def picture_grid(rows, scale=2):
 
 
 def masked_picture(pixels, mask):
-    """The picture with its hole in grey."""
+    """uint8 [H,W,3] with the hole, bool [H,W], in grey."""
     shown = pixels.copy()
     shown[mask] = 128
     return shown
