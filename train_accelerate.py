@@ -1,5 +1,4 @@
-"""Train StyleGAN2, InvertFill or pSp: `accelerate launch train_accelerate.py --method ...
---help`."""
+"""Train StyleGAN2, InvertFill or pSp: `accelerate launch train_accelerate.py --help`."""
 
 import sys
 
@@ -10,7 +9,7 @@ def main():
     config = parse_config(sys.argv[1:], {name: preset() for name, preset in PRESETS.items()})
     try:
         train(config)
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, FloatingPointError, ValueError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
 

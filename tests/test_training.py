@@ -2,8 +2,10 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +158,36 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     resumed = train(config(faces, tmp_path / "halves", resume_from_checkpoint="latest", **fields))
     component = "gan" if method == "stylegan2" else "encoder"
     assert same(weights_of(whole, component), weights_of(resumed, component))
+
+
+def test_sigterm_saves_a_checkpoint_from_which_the_run_goes_on(faces, tmp_path):
+    flags = {k: v for k, v in vars(config(faces, tmp_path, **TINY_GAN)).items() if v != ""}
+    flags |= {"max_train_steps": 100_000, "checkpointing_steps": 100_000, "report_to": "jsonl"}
+    command = [sys.executable, "train_accelerate.py"]
+    for name, value in flags.items():
+        if isinstance(value, bool):
+            command.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            command += [f"--{name}", str(value)]
+    run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    log = tmp_path / "logs" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.is_file() and log.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    run.send_signal(signal.SIGTERM)
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 0 and "Stopped at step" in output
+    saved = latest_checkpoint(tmp_path, "latest")
+    step = int(saved.name.split("-")[1])
+    fields = {**TINY_GAN, "max_train_steps": step + 1, "resume_from_checkpoint": "latest"}
+    assert (train(config(faces, tmp_path, **fields)) / "model_index.json").is_file()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_is_named(faces, tmp_path):
+    fields = {**TINY_GAN, "learning_rate": 1e30, "max_train_steps": 50, "checkpointing_steps": 100}
+    with pytest.raises(FloatingPointError, match="is not finite at step.*lower --learning_rate"):
+        train(config(faces, tmp_path, **fields))
+    assert not (tmp_path / "model_index.json").exists()
 
 
 def test_old_checkpoints_are_removed_and_partial_ones_ignored(faces, tmp_path):

@@ -5,7 +5,9 @@ directory.
 """
 
 import json
+import math
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +95,35 @@ def save_checkpoint(accelerator, output_dir, step, keep):
         prune_checkpoints(output_dir, keep)
 
 
+def check_finite(values, step, output_dir):
+    """Raises: FloatingPointError that names the term, the step and the last good checkpoint."""
+    broken = [name for name, value in values.items() if not math.isfinite(value)]
+    if broken:
+        raise FloatingPointError(
+            f"{', '.join(broken)} is not finite at step {step}; last good checkpoint: "
+            f"{latest_checkpoint(output_dir, 'latest')}; resume with a lower --learning_rate"
+        )
+
+
+class StopSignal:
+    """`with StopSignal() as stop:` turns SIGTERM and the first Ctrl-C into stop.requested."""
+
+    def __init__(self):
+        self.requested = False
+
+    def __enter__(self):
+        self.previous = {s: signal.signal(s, self.request) for s in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def request(self, number, frame):
+        self.requested = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C stops at once
+
+    def __exit__(self, *error):
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+
 def step_generator(config, step, micro_batch, rank):
     """torch.Generator for one micro-batch, keyed by where in the run it is."""
     words = np.random.SeedSequence((config.seed, step, micro_batch, rank)).generate_state(2)
@@ -116,8 +147,10 @@ def validation_batch(config, device):
 def train(config):
     """Run `config` to its end; returns the directory of the saved pipeline.
 
+    SIGTERM or Ctrl-C ends the step, writes a checkpoint and returns without a pipeline.
+
     Raises: ValueError, FileNotFoundError for data, models or checkpoints that do not fit, before
-    any step.
+        any step; FloatingPointError when a loss is not finite.
     """
     output_dir = Path(config.output_dir)
     accelerator = Accelerator(
@@ -168,26 +201,36 @@ def train(config):
         disable=not accelerator.is_local_main_process,
         mininterval=5,
     )
-    while progress.step < config.max_train_steps:
-        for micro_batch in range(accumulation):
-            rng = step_generator(config, progress.step, micro_batch, accelerator.process_index)
-            batch = {k: v.to(accelerator.device) for k, v in next(batches).items()}
-            with accelerator.accumulate(*method.models):
-                logs = method.step(batch, progress.step, rng)
-        method.after_step()
-        progress.step += 1
-        bar.update()
-        if progress.step % config.logging_steps == 0 or progress.step == 1:
-            values = {name: float(value) for name, value in logs.items()}
-            accelerator.log(values, step=progress.step)
-            bar.set_postfix({k: f"{v:.3g}" for k, v in list(values.items())[:4]})
-        if progress.step % config.validation_steps == 0 and accelerator.is_main_process:
-            grid = sample_grid(method.sample_rows(images, masks))
-            (output_dir / "samples").mkdir(parents=True, exist_ok=True)
-            grid.save(output_dir / "samples" / f"step-{progress.step:07d}.png")
-        if progress.step % config.checkpointing_steps == 0:
-            save_checkpoint(accelerator, output_dir, progress.step, config.checkpoints_total_limit)
+    with StopSignal() as stop:
+        while progress.step < config.max_train_steps and not stop.requested:
+            for micro_batch in range(accumulation):
+                rng = step_generator(config, progress.step, micro_batch, accelerator.process_index)
+                batch = {k: v.to(accelerator.device) for k, v in next(batches).items()}
+                with accelerator.accumulate(*method.models):
+                    logs = method.step(batch, progress.step, rng)
+            method.after_step()
+            progress.step += 1
+            bar.update()
+            saving = progress.step % config.checkpointing_steps == 0 or stop.requested
+            if saving or progress.step % config.logging_steps == 0 or progress.step == 1:
+                values = {name: float(value) for name, value in logs.items()}
+                check_finite(values, progress.step, output_dir)
+                accelerator.log(values, step=progress.step)
+                bar.set_postfix({k: f"{v:.3g}" for k, v in list(values.items())[:4]})
+            if progress.step % config.validation_steps == 0 and accelerator.is_main_process:
+                grid = sample_grid(method.sample_rows(images, masks))
+                (output_dir / "samples").mkdir(parents=True, exist_ok=True)
+                grid.save(output_dir / "samples" / f"step-{progress.step:07d}.png")
+            if saving:
+                keep = config.checkpoints_total_limit
+                save_checkpoint(accelerator, output_dir, progress.step, keep)
     bar.close()
+    if progress.step < config.max_train_steps:
+        accelerator.print(
+            f"Stopped at step {progress.step}; --resume_from_checkpoint latest goes on from there."
+        )
+        accelerator.end_training()
+        return output_dir
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         with method.released() as pipeline:
