@@ -27,6 +27,7 @@ pipeline_loading_utils.LOADABLE_CLASSES["inpaint_hub"] = REGISTRATION
 pipeline_loading_utils.ALL_IMPORTABLE_CLASSES.update(REGISTRATION)
 
 INDEX = "model_index.json"
+WINDOWS_AT_ONCE = 16  # a photo with hundreds of specks must not fill the memory
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 NOISE_MODES = (None, "const", "random", "none")
 LOWEST = {
@@ -187,7 +188,8 @@ class InpaintPipeline(DiffusionPipeline):
                 found = crops.whole_window(hole)
             else:
                 least = min(self.resolution, *picture.size)
-                found = crops.hole_windows(hole, padding_mask_crop, least)
+                padding = min(padding_mask_crop, max(picture.size))  # beyond is but reflection
+                found = crops.hole_windows(hole, padding, least)
             for window in found:
                 windows.append((index, window))
                 cut_pixels.append(crops.cut(emptied, window, self.resolution))
@@ -240,19 +242,19 @@ class InpaintPipeline(DiffusionPipeline):
         filled = []
         for index, (picture, hole) in enumerate(zip(prepared.pictures, prepared.holes)):
             own = [(k, w) for k, (i, w) in enumerate(prepared.windows) if i == index]
-            known = picture.pixels.astype(np.float32) / 255 if mask_blur and own else None
             for sample in range(samples):
                 rgb = np.zeros((*hole.shape, 3), np.float32) if own else None
                 shown = hole if keep_known else np.zeros_like(hole)
                 for k, window in own:
                     part = crops.window_slices(window, hole.shape)
                     patch = crops.enlarge(patches[k * samples + sample], window, hole.shape)
-                    if mask_blur and keep_known:
-                        patch = feathered(patch, known[part], hole[part], mask_blur)
-                    if keep_known:
-                        rgb[part][hole[part]] = patch[hole[part]]
-                    else:
+                    if not keep_known:
                         rgb[part], shown[part] = patch, True
+                        continue
+                    if mask_blur:
+                        known = picture.pixels[part].astype(np.float32) / 255
+                        patch = feathered(patch, known, hole[part], mask_blur)
+                    np.copyto(rgb[part], patch, where=hole[part][..., None])
                 filled.append(picture.fill(rgb, shown))
         return filled
 
@@ -328,31 +330,46 @@ class InpaintPipeline(DiffusionPipeline):
         samples = num_images_per_prompt
         if noise_mode is None:
             noise_mode = "random" if samples > 1 or generator is not None else "const"
+        if latents is not None and len(latents.ws) != len(prepared.windows):
+            raise ValueError(
+                f"latents hold {len(latents.ws)} entries, expected {len(prepared.windows)}, one "
+                "for each window of the pictures; encode them with the same mask_image and "
+                "padding_mask_crop"
+            )
+        if output_type == "latent":
+            if not prepared.windows:
+                raise ValueError(
+                    "output_type is 'latent' but no mask has a hole; give a mask with white"
+                )
+            latent = self._latent(prepared, latents, slice(None))
+            self.maybe_free_model_hooks()
+            return InpaintOutput(latent, None) if return_dict else (latent, None)
+        noise = self._per_window(generator, prepared, samples)
         generated = prepared.image
         if prepared.windows:
-            latent = latents
-            if latent is None:
-                latent = self.encode(mask_out(prepared.image, prepared.mask), prepared.mask)
-            if len(latent.ws) != len(prepared.windows):
-                raise ValueError(
-                    f"latents hold {len(latent.ws)} entries, expected {len(prepared.windows)}, one "
-                    "for each window of the pictures; encode them with the same mask_image and "
-                    "padding_mask_crop"
-                )
-            if output_type == "latent":
-                self.maybe_free_model_hooks()
-                return InpaintOutput(latent, None) if return_dict else (latent, None)
-            noise = self._per_window(generator, prepared, samples)
-            latent = self.vary(latent.repeat(samples), variation, noise)
-            generated = self.generate(latent, noise_mode, noise).float()
-        elif output_type == "latent":
-            raise ValueError(
-                "output_type is 'latent' but no mask has a hole; give a mask with white"
-            )
+            parts = []
+            for start in range(0, len(prepared.windows), WINDOWS_AT_ONCE):
+                stop = start + WINDOWS_AT_ONCE
+                own = noise[start * samples : stop * samples] if isinstance(noise, list) else noise
+                latent = self._latent(prepared, latents, slice(start, stop)).repeat(samples)
+                latent = self.vary(latent, variation, own)
+                parts.append(self.generate(latent, noise_mode, own).float())
+            generated = torch.cat(parts)
         filled = self.composite(prepared, generated, samples, mask_blur, composite)
         images = write_pictures(filled, output_type)
         self.maybe_free_model_hooks()
         return InpaintOutput(images, generated) if return_dict else (images, generated)
+
+    def _latent(self, prepared, latents, part):
+        """FWLatent of the windows in the slice `part`: encoded, unless `latents` holds them."""
+        if latents is None:
+            mask = prepared.mask[part]
+            return self.encode(mask_out(prepared.image[part], mask), mask)
+        return latents._replace(
+            ws=latents.ws[part],
+            features={r: f[part] for r, f in latents.features.items()},
+            rgb_features={r: f[part] for r, f in latents.rgb_features.items()},
+        )
 
     def _per_window(self, generator, prepared, samples):
         """One generator stays one; of a list with one per result, one for each window's sample."""
