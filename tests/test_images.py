@@ -52,10 +52,14 @@ def pil_pictures():
         "CMYK": Image.frombytes("CMYK", SIZE, noise(6, 9, 4).tobytes()),
         "YCbCr": Image.frombytes("YCbCr", SIZE, noise(6, 9, 3).tobytes()),
         "HSV": Image.frombytes("HSV", SIZE, noise(6, 9, 3).tobytes()),
+        "LAB": Image.frombytes("LAB", SIZE, noise(6, 9, 3).tobytes()),
         "I;16": Image.fromarray(noise(6, 9, top=65536, dtype=np.uint16)),
         "I;16B": Image.frombytes("I;16B", SIZE, noise(6, 9, 2).tobytes()),
         "I": Image.fromarray(noise(6, 9, top=65536, dtype=np.int32)),
+        "I to 255": Image.fromarray(noise(6, 9, dtype=np.int32)),
+        "I beyond 16 bit": Image.fromarray(noise(6, 9, top=2**31 - 1, dtype=np.int32)),
         "F": Image.fromarray(np.random.default_rng(0).random((6, 9), np.float32)),
+        "F to 255": Image.fromarray(noise(6, 9)).convert("F"),
     }
 
 
@@ -95,7 +99,10 @@ ARRAYS = {
     "uint16 rgb": noise(6, 9, 3, top=65536, dtype=np.uint16),
     "float32": np.random.default_rng(0).random((6, 9, 3), np.float32),
     "float64": np.random.default_rng(0).random((6, 9, 3)),
+    "float16": np.random.default_rng(0).random((6, 9, 3)).astype(np.float16),
     "bool": noise(6, 9, top=2).astype(bool),
+    "bool rgb": noise(6, 9, 3, top=2).astype(bool),
+    "not contiguous": noise(9, 6, 3).transpose(1, 0, 2)[:, ::-1],
 }
 
 
@@ -118,6 +125,57 @@ def test_tensors_keep_shape_dtype_and_known_values(dtype, channels):
     known = torch.from_numpy(~hole())
     assert torch.equal(filled[:, known], source[:, known])
     assert not torch.equal(filled, source)
+
+
+@pytest.mark.parametrize("kind", sorted(pil_pictures()))
+def test_a_single_pixel_is_a_picture(kind):
+    source = pil_pictures()[kind].crop((0, 0, 1, 1))
+    picture = read_images(source)[0]
+    assert picture.size == (1, 1)
+    same = paint(picture, np.zeros((1, 1), bool))
+    assert np.array_equal(values_of(source, same.mode), np.array(same))
+    assert paint(picture, np.ones((1, 1), bool)).size == (1, 1)
+
+
+@pytest.mark.parametrize("kind", sorted(pil_pictures()))
+def test_white_fills_are_read_as_white_again(kind):
+    picture = read_images(pil_pictures()[kind])[0]
+    filled = picture.fill(np.ones((6, 9, 3), np.float32), hole())
+    again = read_images(filled)[0]
+    assert again.pixels[hole()].min() >= 254  # LAB rounds
+
+
+def stored(picture, **kwargs):
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", **kwargs)
+    return Image.open(buffer)
+
+
+def test_transparent_colours_stay_transparent():
+    rgba_palette = Image.frombytes("P", (2, 1), bytes([0, 1]))
+    rgba_palette.putpalette([1, 2, 3, 4, 5, 6, 7, 255], "RGBA")
+    grey = Image.fromarray(np.array([[5, 200]], np.uint8))
+    black_and_white = Image.fromarray(np.array([[False, True]]))
+    rgb = Image.fromarray(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8))
+    for source, mode, alpha in (
+        (rgba_palette, "RGBA", [4, 255]),
+        (stored(grey, transparency=5), "LA", [0, 255]),
+        (stored(black_and_white, transparency=0), "LA", [0, 255]),
+        (stored(rgb, transparency=(1, 2, 3)), "RGBA", [0, 255]),
+    ):
+        same = paint(read_images(source)[0], np.zeros((1, 2), bool))
+        assert same.mode == mode and np.array(same)[0, :, -1].tolist() == alpha
+        assert np.array_equal(values_of(source, mode), np.array(same))
+
+
+def test_16_bit_grey_with_a_transparent_value_stays_16_bit():
+    values = np.array([[300, 40000, 0]], np.uint16)
+    source = stored(Image.fromarray(values), transparency=300)
+    picture = read_images(source)[0]
+    assert picture.pixels[0, :, 0].tolist() == [255, 156, 0]  # the first is seen as white
+    same = stored(paint(picture, np.zeros((1, 3), bool)))
+    assert same.mode == "I;16" and np.array_equal(np.array(same), values)
+    assert same.info["transparency"] == 300
 
 
 def test_batches_and_lists_are_pictures_in_order():
@@ -167,6 +225,11 @@ def test_colour_profile_is_attached_again():
         (np.zeros((4, 4, 3), np.int64), ValueError, "int64"),
         (torch.zeros(64, 64, 3), ValueError, "channels first"),
         (np.zeros(5), ValueError, r"\(5,\)"),
+        (np.zeros((4, 4, 3), np.int32), ValueError, "int32"),
+        (torch.zeros(1, 2, 3, 4, 5), ValueError, "1, 2, 3, 4, 5"),
+        (Image.new("RGB", (0, 0)), ValueError, "1x1"),
+        (Image.new("F", (2, 2), -3), ValueError, "-3 to -3"),
+        ([None], TypeError, "NoneType"),
     ],
 )
 def test_bad_pictures_are_errors_that_say_what_to_do(bad, error, message):
@@ -195,6 +258,9 @@ MASKS = {
     "int64": lambda m: m.astype(np.int64),
     "0 and 255": lambda m: m.astype(np.uint8) * 255,
     "float": lambda m: m.astype(np.float32),
+    "I": lambda m: Image.fromarray(m.astype(np.int32) * 255),
+    "F": lambda m: Image.fromarray(m.astype(np.float32) * 255),
+    "CMYK": lambda m: Image.fromarray(m.astype(np.uint8) * 255).convert("RGB").convert("CMYK"),
     "tensor": lambda m: torch.from_numpy(m).float(),
     "tensor 1HW": lambda m: torch.from_numpy(m)[None],
     "batch": lambda m: m[None, ..., None],
@@ -207,6 +273,37 @@ def test_every_kind_of_mask_means_the_same(kind):
     picture = read_images(noise(6, 9, 3))
     assert np.array_equal(read_masks(MASKS[kind](hole()), picture)[0], hole())
     assert np.array_equal(read_masks(MASKS[kind](hole()), picture, invert=True)[0], ~hole())
+
+
+@pytest.mark.parametrize("size", [(9, 6), (1, 1), (3, 2), (4, 3)])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_a_stack_holds_one_mask_for_each_picture(size, count):
+    pictures = read_images([np.zeros((*size[::-1], 3), np.uint8)] * count)
+    stack = np.zeros((count, *size[::-1]), np.uint8)
+    stack[-1] = 1
+    kinds = [torch.from_numpy(stack)]
+    if size != (1, 1) or count > 4:  # else an array could as well be [H,W,C]
+        kinds.append(stack)
+    for masks in kinds:
+        assert [m.mean() for m in read_masks(masks, pictures)] == [0] * (count - 1) + [1]
+
+
+@pytest.mark.parametrize(
+    "bad, error, message",
+    [
+        (np.array([[0, -1]]), ValueError, "from -1 to 0"),
+        (np.array([[0, 70000]]), ValueError, "to 70000"),
+        (np.full((6, 9), np.nan), ValueError, "NaN"),
+        (np.full((6, 9), 255.0), ValueError, "divide by 255"),
+        (torch.zeros(1, 2, 3, 4, 5), ValueError, "shape"),
+        (np.zeros((0, 9)), ValueError, "1x1"),
+        ([], ValueError, "at least one"),
+        (None, TypeError, "NoneType"),
+    ],
+)
+def test_bad_masks_are_errors_that_say_what_to_do(bad, error, message):
+    with pytest.raises(error, match=message):
+        read_masks(bad, read_images(noise(6, 9, 3)))
 
 
 def test_grey_is_cut_at_one_half_and_other_sizes_are_resized():
