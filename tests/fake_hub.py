@@ -1,5 +1,5 @@
-"""An in-process Hugging Face Hub: enough of its HTTP interface to create, upload to and download
-from."""
+"""An in-process Hugging Face Hub: its HTTP interface as far as creating, uploading and downloading
+go."""
 
 import base64
 import hashlib
@@ -10,10 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class FakeHub:
-    """`with FakeHub() as hub:` serves at hub.address; hub.repositories is {id: {path: bytes}}."""
+    """`with FakeHub() as hub:` serves at hub.address; hub.repositories is {id: {path: bytes}},
+    hub.downloads the files that were read, hub.created the requests to create a repository."""
 
     def __init__(self):
-        self.repositories, self.downloads = {}, []
+        self.repositories, self.downloads, self.created = {}, [], []
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -49,6 +50,7 @@ class FakeHub:
             return reply(request, {"errors": [], "warnings": []})
         if path == "/api/repos/create":
             fields = json.loads(body)
+            self.created.append(fields)
             name = f"{fields.get('organization') or 'me'}/{fields['name']}"
             self.repositories.setdefault(name, {})
             return reply(request, {"url": f"{self.address}/{name}", "name": name, "id": name})
@@ -76,7 +78,11 @@ class FakeHub:
             if repository is None:
                 return reply(request, {"error": "not found"}, 404, {"X-Error-Code": "RepoNotFound"})
             siblings = [{"rfilename": name} for name in sorted(repository)]
-            info = {"id": found[1], "sha": self.commit_of(repository), "siblings": siblings}
+            commit = self.commit_of(repository)
+            if found[2] and found[2].removeprefix("/revision/") not in ("main", commit):
+                missing = {"X-Error-Code": "RevisionNotFound"}
+                return reply(request, {"error": "no such revision"}, 404, missing)
+            info = {"id": found[1], "sha": commit, "siblings": siblings}
             return reply(request, info | {"private": False, "tags": [], "downloads": 0, "likes": 0})
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/[^/]+(/.*)?", path):
             entries = [
@@ -85,9 +91,10 @@ class FakeHub:
             ]
             return reply(request, entries)
         if found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
-            repository = self.repositories.get(found[1], {})
-            if found[3] not in repository:
-                return reply(request, {"error": "no entry"}, 404, {"X-Error-Code": "EntryNotFound"})
+            repository = self.repositories.get(found[1])
+            if repository is None or found[3] not in repository:
+                code = "RepoNotFound" if repository is None else "EntryNotFound"
+                return reply(request, {"error": "not found"}, 404, {"X-Error-Code": code})
             content = repository[found[3]]
             if send_body:
                 self.downloads.append(found[3])

@@ -1,5 +1,7 @@
-"""Run by test_hub.py in a process of its own: HF_ENDPOINT must be set before anything is
-imported."""
+"""Run by test_hub.py in a process of its own: HF_ENDPOINT must be set before anything else.
+
+Each function states one fact about repositories on the Hub; all run in order on one fake Hub.
+"""
 
 import os
 import sys
@@ -10,6 +12,145 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from fake_hub import FakeHub  # noqa: E402
 
+PIPELINE_FILES = {
+    "model_index.json", "config.json", "README.md", "encoder/config.json",
+    "encoder/model.safetensors", "encoder/README.md", "gan/config.json", "gan/model.safetensors",
+    "gan/README.md",
+}  # fmt: skip
+
+
+def same(a, b):
+    import torch
+
+    a, b = a.state_dict(), b.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def same_pipeline(a, b):
+    return type(a) is type(b) and same(a.encoder, b.encoder) and same(a.gan, b.gan)
+
+
+def message_of(call, *arguments, **options):
+    """Of the FileNotFoundError that the call must end in."""
+    try:
+        call(*arguments, **options)
+    except FileNotFoundError as error:
+        return str(error)
+    raise AssertionError(f"{call} accepted {arguments}, {options}")
+
+
+def pushed_pipelines_load_by_every_way(hub, pipe, home):
+    from inpaint_hub import InvertFillEncoder, InvertFillPipeline, load_pipeline
+
+    pipe.push_to_hub("me/tiny")
+    files = hub.repositories["me/tiny"]
+    assert set(files) == PIPELINE_FILES, sorted(files)
+    assert b"library_name: inpaint_hub" in files["README.md"]
+    assert b'from_pretrained("me/tiny")' in files["README.md"]
+    assert same_pipeline(pipe, load_pipeline("me/tiny"))
+    assert "config.json" in hub.downloads  # by which the Hub counts downloads
+
+    hub.downloads.clear()
+    commit = hub.commit_of(files)
+    for where in ({}, {"revision": commit}, {"local_files_only": True}):
+        assert same_pipeline(pipe, InvertFillPipeline.from_pretrained("me/tiny", **where)), where
+    encoder = InvertFillEncoder.from_pretrained("me/tiny", subfolder="encoder")
+    assert InvertFillPipeline.from_pretrained("me/tiny", encoder=encoder).encoder is encoder
+    assert not any(name.endswith("safetensors") for name in hub.downloads), hub.downloads
+
+
+def variants_are_pushed_beside_the_plain_files_and_read_by_name(hub, pipe, home):
+    from inpaint_hub import InvertFillPipeline
+
+    pipe.push_to_hub("me/tiny", variant="fp16")
+    added = set(hub.repositories["me/tiny"]) - PIPELINE_FILES
+    assert added == {"encoder/model.fp16.safetensors", "gan/model.fp16.safetensors"}, added
+    assert same_pipeline(pipe, InvertFillPipeline.from_pretrained("me/tiny", variant="fp16"))
+    pipe.push_to_hub("me/only-fp16", variant="fp16")
+    assert same_pipeline(pipe, InvertFillPipeline.from_pretrained("me/only-fp16", variant="fp16"))
+    message = message_of(InvertFillPipeline.from_pretrained, "me/only-fp16")
+    assert "no model.safetensors" in message and "model.fp16.safetensors" in message, message
+
+
+def shards_come_down_together(hub, pipe, home):
+    from inpaint_hub import InvertFillPipeline, StyleGAN2Generator
+
+    pipe.push_to_hub("me/shards", max_shard_size="50KB")
+    assert "gan/model.safetensors.index.json" in hub.repositories["me/shards"]
+    assert same_pipeline(pipe, InvertFillPipeline.from_pretrained("me/shards"))
+    assert same(pipe.gan, StyleGAN2Generator.from_pretrained("me/shards", subfolder="gan"))
+
+
+def saving_with_push_uploads_the_pipeline_and_nothing_beside_it(hub, pipe, home):
+    folder = Path(home) / "run"
+    (folder / "checkpoint-10").mkdir(parents=True)
+    (folder / "checkpoint-10" / "secret.txt").write_text("not to be uploaded")
+    pipe.save_pretrained(folder, push_to_hub=True, repo_id="me/private", private=True)
+    assert set(hub.repositories["me/private"]) == PIPELINE_FILES
+    visibility = hub.created[-1].get("visibility") or hub.created[-1].get("private")
+    assert visibility in ("private", True), hub.created[-1]
+
+
+def cards_that_someone_wrote_are_kept(hub, pipe, home):
+    files = hub.repositories["me/tiny"]
+    files["README.md"] = files["encoder/README.md"] = b"# by hand"
+    pipe.push_to_hub("me/tiny")
+    assert files["README.md"] == b"# by hand"
+    folder = Path(home) / "own-card"
+    pipe.save_pretrained(folder)
+    (folder / "README.md").write_text("# newer, by hand")
+    pipe.save_pretrained(folder, push_to_hub=True, repo_id="me/tiny")
+    assert files["README.md"] == b"# newer, by hand"
+
+
+def single_models_have_repositories_of_their_own(hub, pipe, home):
+    from inpaint_hub import InvertFillEncoder
+
+    pipe.encoder.push_to_hub("me/encoder")
+    assert same(pipe.encoder, InvertFillEncoder.from_pretrained("me/encoder"))
+    pipe.encoder.push_to_hub("me/encoder", variant="ema")
+    assert "model.ema.safetensors" in hub.repositories["me/encoder"]
+    assert same(pipe.encoder, InvertFillEncoder.from_pretrained("me/encoder", variant="ema"))
+    folder = Path(home) / "encoder"
+    pipe.encoder.save_pretrained(folder, variant="b", push_to_hub=True, repo_id="me/other")
+    expected = {"config.json", "README.md", "model.b.safetensors"}
+    assert set(hub.repositories["me/other"]) == expected == {p.name for p in folder.iterdir()}
+
+
+def what_is_not_there_is_named_with_the_reason(hub, pipe, home):
+    from inpaint_hub import InvertFillEncoder, InvertFillPipeline, load_pipeline
+
+    for load in (load_pipeline, InvertFillPipeline.from_pretrained):
+        for options in ({}, {"variant": "fp16"}):
+            message = message_of(load, "me/nothing", **options)
+            assert "me/nothing" in message and "no such repository" in message, message
+        assert "model_index.json" in message_of(load, "me/encoder")
+    load = InvertFillEncoder.from_pretrained
+    assert "no such repository" in message_of(load, "me/nothing")
+    assert "no such revision" in message_of(load, "me/encoder", revision="nightly")
+    assert "model.nine.safetensors" in message_of(load, "me/encoder", variant="nine")
+
+
+def diffusers_own_class_loads_a_repository_that_says_how(hub, pipe, home):
+    from diffusers import DiffusionPipeline
+
+    code = b"from inpaint_hub import InvertFillPipeline\n"
+    hub.repositories["me/tiny"]["pipeline.py"] = code
+    loaded = DiffusionPipeline.from_pretrained(
+        "me/tiny", custom_pipeline="me/tiny", trust_remote_code=True
+    )
+    assert same_pipeline(pipe, loaded)
+
+
+def what_is_cached_loads_without_a_hub(pipe):
+    from inpaint_hub import InvertFillEncoder, InvertFillPipeline
+
+    local = {"local_files_only": True}
+    assert same_pipeline(pipe, InvertFillPipeline.from_pretrained("me/tiny", **local))
+    encoder = InvertFillEncoder.from_pretrained("me/encoder", variant="ema", **local)
+    assert same(pipe.encoder, encoder)
+    assert "connect once" in message_of(InvertFillPipeline.from_pretrained, "me/new", **local)
+
 
 def main(home):
     with FakeHub() as hub:
@@ -19,52 +160,25 @@ def main(home):
             HF_TOKEN="hf_test",
             HF_HUB_DISABLE_XET="1",
             HF_HUB_DISABLE_TELEMETRY="1",
+            HF_HUB_DISABLE_PROGRESS_BARS="1",
         )
         os.environ.pop("HF_HUB_OFFLINE", None)
-        import torch
         from test_pipelines import tiny_pipeline
 
-        from inpaint_hub import InvertFillEncoder, InvertFillPipeline, load_pipeline
-
         pipe = tiny_pipeline()
-        pipe.push_to_hub("me/tiny")
-        files = hub.repositories["me/tiny"]
-        expected = {"model_index.json", "config.json", "README.md", "encoder/model.safetensors"}
-        assert expected <= set(files), sorted(files)
-        assert b"library_name: inpaint_hub" in files["README.md"], files["README.md"]
-        pipe.push_to_hub("me/tiny", variant="fp16")
-        assert "encoder/model.fp16.safetensors" in files
-
-        def same(other):
-            return all(
-                torch.equal(a, b)
-                for a, b in zip(
-                    pipe.encoder.state_dict().values(), other.encoder.state_dict().values()
-                )
-            )
-
-        assert same(InvertFillPipeline.from_pretrained("me/tiny"))
-        assert same(load_pipeline("me/tiny"))
-        hub.downloads.clear()
-        commit = hub.commit_of(files)
-        assert same(InvertFillPipeline.from_pretrained("me/tiny", revision=commit))
-        assert same(InvertFillPipeline.from_pretrained("me/tiny", local_files_only=True))
-        assert not any(f.endswith("safetensors") for f in hub.downloads), hub.downloads
-        assert same(InvertFillPipeline.from_pretrained("me/tiny", variant="fp16"))
-        encoder = InvertFillEncoder.from_pretrained("me/tiny", subfolder="encoder")
-        assert torch.equal(encoder.w_avg, pipe.encoder.w_avg)
-        own = InvertFillPipeline.from_pretrained("me/tiny", encoder=encoder)
-        assert own.encoder is encoder
-        pipe.encoder.push_to_hub("me/encoder")
-        InvertFillEncoder.from_pretrained("me/encoder")
-        try:
-            InvertFillEncoder.from_pretrained("me/nothing")
-        except Exception as error:
-            print(type(error).__name__)
-        else:
-            raise AssertionError("a repository that does not exist was loaded")
-    # The Hub is gone: what is cached still loads.
-    assert same(InvertFillPipeline.from_pretrained("me/tiny", local_files_only=True))
+        for fact in (
+            pushed_pipelines_load_by_every_way,
+            variants_are_pushed_beside_the_plain_files_and_read_by_name,
+            shards_come_down_together,
+            saving_with_push_uploads_the_pipeline_and_nothing_beside_it,
+            cards_that_someone_wrote_are_kept,
+            single_models_have_repositories_of_their_own,
+            what_is_not_there_is_named_with_the_reason,
+            diffusers_own_class_loads_a_repository_that_says_how,
+        ):
+            fact(hub, pipe, home)
+            print(fact.__name__)
+    what_is_cached_loads_without_a_hub(pipe)
     print("round trip complete")
 
 

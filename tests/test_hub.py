@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
 
-from inpaint_hub import InvertFillEncoder, PSPEncoder, StyleGAN2Discriminator, StyleGAN2Generator
+from inpaint_hub import (
+    HubModel,
+    InvertFillEncoder,
+    PSPEncoder,
+    StyleGAN2Discriminator,
+    StyleGAN2Generator,
+)
 from inpaint_hub.hub import download_weights
 
 ROOT = Path(__file__).parent.parent
@@ -57,6 +63,14 @@ def test_variants_and_shards_lie_beside_the_plain_file(model, tmp_path):
         PSPEncoder.from_pretrained(tmp_path, variant="sharded")
 
 
+def test_a_later_save_replaces_an_earlier_one_sharded_or_not(tmp_path):
+    for seed, size in enumerate(["10KB", "5GB", "20KB"]):
+        torch.manual_seed(seed)
+        model = PSPEncoder(**MODELS[PSPEncoder])
+        model.save_pretrained(tmp_path, max_shard_size=size)
+        assert same(model, PSPEncoder.from_pretrained(tmp_path))
+
+
 def test_a_missing_variant_names_the_files_present(model, tmp_path):
     model.save_pretrained(tmp_path)
     with pytest.raises(FileNotFoundError, match="model.fp16.safetensors.*'model.safetensors'"):
@@ -99,6 +113,42 @@ def test_missing_folders_are_not_taken_for_hub_ids(tmp_path):
         PSPEncoder.from_pretrained(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="config.json"):
         PSPEncoder.from_pretrained(tmp_path)
+
+
+def test_a_broken_config_is_named(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"resolution": ')
+    with pytest.raises(ValueError, match="config.json.*not JSON.*PSPEncoder"):
+        PSPEncoder.from_pretrained(tmp_path)
+
+
+def test_strict_can_be_waived_by_name_alone(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    state["stranger"] = torch.zeros(1)
+    save_file(state, tmp_path / "model.safetensors")
+    assert same(model, PSPEncoder.from_pretrained(tmp_path, strict=False))
+
+
+class Wrapper(HubModel):
+    """A model with a part called `module`, which the mixin alone would save without the rest."""
+
+    def __init__(self, *, width: int = 3, names: list[str] | None = None):
+        super().__init__()
+        self.module, self.rest = torch.nn.Linear(width, 2), torch.nn.Linear(2, 1)
+
+
+def test_a_part_called_module_is_saved_with_the_rest(tmp_path):
+    model = Wrapper(width=5, names=["a"])
+    model.save_pretrained(tmp_path)
+    loaded = Wrapper.from_pretrained(tmp_path)
+    assert same(model, loaded) and loaded.config == {"width": 5, "names": ["a"]}
+
+
+def test_what_the_mixin_alone_has_saved_loads(model, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(model.config))
+    save_model(model, tmp_path / "model.safetensors")
+    assert same(model, PSPEncoder.from_pretrained(tmp_path))
 
 
 def test_only_safetensors_are_written(model, tmp_path):

@@ -1,7 +1,9 @@
 """The pipelines: diffusers' conventions outside, the hard constraint inside."""
 
 import inspect
+import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -74,11 +76,29 @@ def seeded(seed):
     return torch.Generator().manual_seed(seed)
 
 
+def channels_last(image):
+    """A result of any output_type as an array [H,W,C]."""
+    return image.permute(1, 2, 0).numpy() if isinstance(image, torch.Tensor) else np.array(image)
+
+
+def grown(hole, radius):
+    """The hole and every pixel at most `radius` away from it along both axes."""
+    rows, columns = np.nonzero(hole)
+    result = np.zeros_like(hole)
+    for row, column in zip(rows, columns):
+        result[
+            max(row - radius, 0) : row + radius + 1, max(column - radius, 0) : column + radius + 1
+        ] = True
+    return result
+
+
 OPTIONS = [
     {},
     {"padding_mask_crop": 6},
+    {"mask_dilate": 3},
     {"mask_blur": 4},
-    {"num_images_per_prompt": 2},
+    {"mask_dilate": 2, "mask_blur": 5, "padding_mask_crop": 9},
+    {"num_images_per_prompt": 2, "variation": 0.5},
     {"noise_mode": "none"},
 ]
 
@@ -87,11 +107,25 @@ OPTIONS = [
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (32, 32), (70, 50), (333, 217)], ids=str)
 def test_known_pixels_come_back_bit_for_bit(pipe, size, options):
     image, hole = photo(size), middle_hole(size)
+    known = ~grown(hole, options.get("mask_dilate", 0))
     for result in pipe(image, mask_of(hole), **options).images:
         assert result.size == size and result.mode == "RGB"
-        assert np.array_equal(np.array(result)[~hole], np.array(image)[~hole])
+        assert np.array_equal(np.array(result)[known], np.array(image)[known])
         if size == (70, 50):
-            assert not np.array_equal(np.array(result), np.array(image))
+            assert not np.array_equal(np.array(result)[hole], np.array(image)[hole])
+
+
+@pytest.mark.parametrize("output_type", ["pil", "np", "pt"])
+def test_known_pixels_of_a_large_photo_come_back_in_every_output_type(pipe, output_type):
+    image, hole = photo((1500, 1100)), np.zeros((1100, 1500), bool)
+    hole[5:40, 3:60] = hole[600:900, 700:1200] = hole[1099, 1499] = True
+    options = {"padding_mask_crop": 20, "mask_blur": 8, "output_type": output_type}
+    out = pipe(image, hole, **options)
+    assert len(out.generated) == 3
+    source = np.array(image)
+    if output_type != "pil":
+        source = source.astype(np.float32) / 255
+    assert np.array_equal(channels_last(out.images[0])[~hole], source[~hole])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -103,8 +137,7 @@ def test_known_values_are_equal_in_every_output_type_and_dtype(dtype, output_typ
     source = np.array(image)
     if output_type != "pil":
         source = source.astype(np.float32) / 255
-    out = out.permute(1, 2, 0).numpy() if output_type == "pt" else np.array(out)
-    assert np.array_equal(out[~hole], source[~hole])
+    assert np.array_equal(channels_last(out)[~hole], source[~hole])
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "I;16"])
@@ -125,9 +158,9 @@ def test_dilation_enlarges_the_hole_and_keeps_the_rest(pipe):
     hole[20:24, 30:34] = True
     result = np.array(pipe(image, mask_of(hole), mask_dilate=3).images[0])
     changed = (result != np.array(image)).any(axis=2)
-    grown = np.zeros_like(hole)
-    grown[17:27, 27:37] = True
-    assert not changed[~grown].any() and changed[grown & ~hole].any()
+    enlarged = np.zeros_like(hole)
+    enlarged[17:27, 27:37] = True
+    assert not changed[~enlarged].any() and changed[enlarged & ~hole].any()
 
 
 def test_the_holes_old_content_cannot_influence_the_result(pipe):
@@ -146,18 +179,38 @@ def test_the_known_pixels_do_influence_the_result(pipe):
     assert not np.array_equal(np.array(a)[hole], np.array(b)[hole])
 
 
-def test_an_empty_mask_returns_the_picture_without_running_the_network(pipe, monkeypatch):
-    monkeypatch.setattr(type(pipe), "encode", lambda *a: pytest.fail("the network ran"))
-    out = pipe(photo(), mask_of(np.zeros((50, 70), bool)))
-    assert np.array_equal(np.array(out.images[0]), np.array(photo()))
-    assert len(out.generated) == 0
+@pytest.mark.parametrize("output_type", ["pil", "np", "pt"])
+@pytest.mark.parametrize("options", [{}, {"padding_mask_crop": 8}, {"mask_dilate": 3}], ids=str)
+def test_an_empty_mask_returns_the_picture_without_running_a_network(
+    pipe, monkeypatch, options, output_type
+):
+    for stage in ("encode", "generate"):
+        monkeypatch.setattr(type(pipe), stage, lambda *a, **k: pytest.fail("a network ran"))
+    empty = mask_of(np.zeros((50, 70), bool))
+    out = pipe(photo(), empty, num_images_per_prompt=2, output_type=output_type, **options)
+    source = np.array(photo())
+    assert len(out.images) == 2 and len(out.generated) == 0
+    for image in out.images:
+        expected = source if output_type == "pil" else source.astype(np.float32) / 255
+        assert np.array_equal(channels_last(image), expected)
 
 
-def test_a_full_mask_fills_everything(pipe):
-    result = pipe(photo(), mask_of(np.ones((50, 70), bool))).images[0]
-    assert result.size == (70, 50)
-    other = pipe(photo(seed=9), mask_of(np.ones((50, 70), bool))).images[0]
-    assert np.array_equal(np.array(result), np.array(other))
+def test_of_a_batch_only_pictures_with_a_hole_reach_the_network(pipe):
+    masks = [mask_of(middle_hole()), mask_of(np.zeros((50, 70), bool)), mask_of(middle_hole())]
+    images = [photo(seed=s) for s in range(3)]
+    out = pipe(images, masks, output_type="np")
+    assert len(out.generated) == 2
+    assert np.array_equal(out.images[1], np.array(images[1]).astype(np.float32) / 255)
+    alone = pipe(images[2], masks[2], output_type="np").images[0]
+    np.testing.assert_allclose(out.images[2], alone, atol=2e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"padding_mask_crop": 8}, {"mask_blur": 5}], ids=str)
+def test_a_full_mask_fills_everything_from_nothing(pipe, options):
+    full = mask_of(np.ones((50, 70), bool))
+    results = [np.array(pipe(photo(seed=s), full, **options).images[0]) for s in (0, 9)]
+    assert np.array_equal(*results) and results[0].shape == (50, 70, 3)
+    assert (results[0] != np.array(photo())).any(axis=2).mean() > 0.9
 
 
 def test_distant_holes_of_a_12_megapixel_photo_are_cut_out_separately(invertfill):
@@ -229,11 +282,59 @@ def test_several_results_differ_in_the_hole_alone_and_are_reproducible(pipe):
     np.testing.assert_allclose(alone, first[1], atol=2e-5)
 
 
-def test_a_generator_each_makes_results_independent_of_the_batch(pipe):
-    images, holes = [photo(seed=s) for s in range(2)], mask_of(middle_hole())
-    both = pipe(images, holes, generator=[seeded(5), seeded(6)], output_type="np").images
-    alone = pipe(images[1], holes, generator=[seeded(6)], output_type="np").images
-    np.testing.assert_allclose(both[1], alone[0], atol=2e-5)
+def test_results_with_constant_noise_are_all_the_same(pipe):
+    arguments = (photo(), mask_of(middle_hole()))
+    options = {"num_images_per_prompt": 3, "output_type": "np"}
+    several = pipe(*arguments, noise_mode="const", **options).images
+    assert np.abs(several - several[:1]).max() < 2e-5
+    assert np.abs(several[0] - pipe(*arguments, output_type="np").images[0]).max() < 2e-5
+
+
+def test_one_result_without_a_generator_is_always_the_same(pipe):
+    results = [np.array(pipe(photo(), mask_of(middle_hole())).images[0]) for _ in range(2)]
+    assert np.array_equal(*results)
+
+
+def test_results_of_one_picture_follow_each_other(pipe):
+    images = [photo(seed=s) for s in range(2)]
+    out = pipe(images, mask_of(middle_hole()), num_images_per_prompt=2, output_type="np").images
+    known = ~middle_hole()
+    for result, source in zip(out, [images[0], images[0], images[1], images[1]]):
+        assert np.array_equal(result[known], (np.array(source).astype(np.float32) / 255)[known])
+
+
+@pytest.mark.parametrize("variation", [0, 0.7])
+def test_a_generator_each_makes_results_independent_of_the_batch(pipe, variation):
+    size = (180, 60)
+    images, hole = [photo(size, seed=s) for s in range(2)], middle_hole(size)
+    hole[1, 1] = True
+    options = {"padding_mask_crop": 2, "variation": variation, "output_type": "np"}
+    both = pipe(images, hole, generator=[seeded(5), seeded(6)], **options)
+    assert len(both.generated) == 4  # several windows draw from one picture's generator
+    alone = pipe(images[1], hole, generator=[seeded(6)], **options).images[0]
+    np.testing.assert_allclose(both.images[1], alone, atol=2e-5)
+
+
+def test_many_holes_are_filled_in_groups_as_they_would_be_at_once(pipe, monkeypatch):
+    hole = np.zeros((200, 300), bool)
+    hole[20::40, 20::40] = True
+    options = {"padding_mask_crop": 1, "output_type": "np"}
+    at_once = pipe(photo((300, 200)), hole, **options)
+    assert len(at_once.generated) > 3
+    latent = pipe(photo((300, 200)), hole, padding_mask_crop=1, output_type="latent").images
+    monkeypatch.setattr("inpaint_hub.pipelines.base.WINDOWS_AT_ONCE", 3)
+    for latents in (None, latent):
+        in_groups = pipe(photo((300, 200)), hole, latents=latents, **options).images
+        np.testing.assert_allclose(in_groups, at_once.images, atol=2e-5)
+
+
+def test_padding_beyond_the_picture_costs_no_memory(invertfill):
+    hole = middle_hole()
+    far, farther = (
+        invertfill(photo(), hole, padding_mask_crop=p, output_type="np").images
+        for p in (1000, 10**9)
+    )
+    assert np.array_equal(far, farther)
 
 
 def test_variation_changes_the_hole_alone_and_repeats_with_its_generator(pipe):
@@ -281,23 +382,47 @@ def test_without_compositing_the_generators_picture_is_shown(invertfill):
 
 
 @pytest.mark.parametrize(
-    "options, message",
+    "options, error, message",
     [
-        ({"height": 64}, "both or neither"),
-        ({"padding_mask_crop": -1}, "padding_mask_crop is -1"),
-        ({"num_images_per_prompt": 0}, "num_images_per_prompt is 0"),
-        ({"mask_blur": 1.5}, "mask_blur is 1.5"),
-        ({"output_type": "jpg"}, "output_type is 'jpg'"),
-        ({"generator": [seeded(0)] * 3}, "expected 1"),
-        ({"noise_mode": "loud"}, "loud"),
-        ({"variation": 2}, "variation is 2"),
-        ({"latents": FWLatent(torch.zeros(2, 8, 16))}, "2 entries, expected 1"),
+        ({"height": 64}, ValueError, "both or neither"),
+        ({"height": 0, "width": 5}, ValueError, "height is 0"),
+        ({"padding_mask_crop": -1}, ValueError, "padding_mask_crop is -1"),
+        ({"padding_mask_crop": 6.0}, ValueError, "padding_mask_crop is 6.0"),
+        ({"num_images_per_prompt": 0}, ValueError, "num_images_per_prompt is 0"),
+        ({"num_images_per_prompt": None}, ValueError, "num_images_per_prompt is None"),
+        ({"mask_dilate": "3"}, ValueError, "mask_dilate is '3'"),
+        ({"mask_dilate": float("nan")}, ValueError, "mask_dilate is nan"),
+        ({"mask_blur": 1.5}, ValueError, "mask_blur is 1.5"),
+        ({"output_type": "jpg"}, ValueError, "output_type is 'jpg'"),
+        ({"noise_mode": "loud"}, ValueError, "noise_mode is 'loud'"),
+        ({"variation": 2}, ValueError, "variation is 2"),
+        ({"variation": "much"}, ValueError, "variation is 'much'"),
+        ({"generator": [seeded(0)] * 3}, ValueError, "list of 3, expected 1"),
+        ({"generator": 42}, TypeError, "generator is 42"),
+        ({"generator": [None]}, TypeError, r"generator is \[None\]"),
+        ({"latents": torch.zeros(1, 8, 16)}, TypeError, "latents is a Tensor"),
+        ({"latents": FWLatent(torch.zeros(2, 8, 16))}, ValueError, "2 entries, expected 1"),
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_bad_arguments_are_named_with_what_they_were(invertfill, options, message):
-    with pytest.raises(ValueError, match=message):
+def test_bad_arguments_are_named_with_what_they_were(invertfill, options, error, message):
+    with pytest.raises(error, match=message):
         invertfill(photo(), mask_of(middle_hole()), **options)
+
+
+def test_a_mask_without_a_hole_has_no_latent(invertfill):
+    with pytest.raises(ValueError, match="give a mask with white"):
+        invertfill(photo(), mask_of(np.zeros((50, 70), bool)), output_type="latent")
+
+
+def test_networks_that_do_not_fit_each_other_are_refused():
+    fill, invert = PIPELINES["InvertFillPipeline"], PIPELINES["PSPPipeline"]
+    with pytest.raises(TypeError, match="encoder is a PSPEncoder.*expects InvertFillEncoder"):
+        InvertFillPipeline(invert.encoder, fill.gan)
+    for name, value in {"resolution": 64, "w_dim": 8}.items():
+        other = StyleGAN2Generator(z_dim=16, num_mapping_layers=2, **{**TINY, name: value})
+        with pytest.raises(ValueError, match=f"{name} is .* for the encoder and {value} for gan"):
+            InvertFillPipeline(fill.encoder, other)
 
 
 def test_call_signature_speaks_diffusers(pipe):
@@ -383,6 +508,53 @@ def test_device_and_dtype_follow_the_components():
     assert pipe.dtype == torch.bfloat16 and pipe.device.type == "cpu"
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="offloading needs an accelerator")
+def test_cpu_offload_gives_the_same_picture():
+    pipe, arguments = tiny_pipeline(), (photo(), mask_of(middle_hole()))
+    expected = np.array(pipe(*arguments, output_type="np").images)
+    pipe.enable_model_cpu_offload()
+    np.testing.assert_allclose(pipe(*arguments, output_type="np").images, expected, atol=1e-3)
+
+
+def test_offloaded_networks_are_woken_before_they_work(pipe):
+    pipe = type(pipe)(pipe.encoder, pipe.gan)
+    pipe.enable_model_cpu_offload(device="cpu")
+    woken = []
+    for name, model in pipe.components.items():
+        hook = model._hf_hook
+        wake = hook.pre_forward
+        hook.pre_forward = lambda *a, wake=wake, name=name: (woken.append(name), wake(*a))[1]
+    pipe(photo(), mask_of(middle_hole()), variation=0.5)
+    pipe.remove_all_hooks()
+    assert woken[0] == "encoder" and set(woken[1:]) == {"gan"}
+
+
+def test_compiled_networks_are_saved_as_what_they_wrap(pipe, tmp_path):
+    compiled = type(pipe)(torch.compile(pipe.encoder), pipe.gan)
+    compiled.save_pretrained(tmp_path)
+    assert equal_weights(pipe, type(pipe).from_pretrained(tmp_path))
+
+
+def test_both_components_are_needed(pipe, tmp_path):
+    assert type(pipe)._optional_components == []
+    pipe.save_pretrained(tmp_path)
+    shutil.rmtree(tmp_path / "encoder")
+    with pytest.raises((OSError, ValueError), match="encoder"):
+        type(pipe).from_pretrained(tmp_path)
+
+
+def test_rotated_photos_are_filled_upright(pipe):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    photo((50, 70)).save(buffer, "PNG", exif=exif)
+    upright = photo((50, 70)).transpose(Image.Transpose.ROTATE_270)
+    result = pipe(Image.open(buffer), mask_of(middle_hole())).images[0]
+    assert result.size == (70, 50)
+    known = ~middle_hole()
+    assert np.array_equal(np.array(result)[known], np.array(upright)[known])
+
+
 def test_our_base_class_is_registered_with_diffusers():
     assert pipeline_loading_utils.LOADABLE_CLASSES["inpaint_hub"] == {
         "HubModel": ["save_pretrained", "from_pretrained"]
@@ -390,9 +562,38 @@ def test_our_base_class_is_registered_with_diffusers():
     assert "HubModel" in pipeline_loading_utils.ALL_IMPORTABLE_CLASSES
 
 
+def test_a_pipeline_of_another_kind_is_refused(tmp_path):
+    PIPELINES["PSPPipeline"].save_pretrained(tmp_path)
+    with pytest.raises(TypeError, match="load_pipeline"):
+        InvertFillPipeline.from_pretrained(tmp_path)
+
+
+def test_a_card_that_is_there_is_not_overwritten(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    (tmp_path / "README.md").write_text("# by hand")
+    pipe.save_pretrained(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "# by hand"
+
+
+def test_shards_load(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path, max_shard_size="50KB")
+    assert (tmp_path / "gan" / "model.safetensors.index.json").is_file()
+    assert equal_weights(pipe, type(pipe).from_pretrained(tmp_path))
+
+
+def test_the_example_in_the_docstring_is_shown(pipe):
+    assert ">>> pipe(photo, mask).images[0].save" in inspect.getdoc(pipe.__call__)
+
+
 def test_folders_that_are_no_pipelines_are_errors(tmp_path):
-    with pytest.raises(FileNotFoundError, match="model_index.json"):
-        load_pipeline(tmp_path)
-    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
-    with pytest.raises(ValueError, match="StableDiffusionPipeline"):
-        load_pipeline(tmp_path)
+    for load in (load_pipeline, InvertFillPipeline.from_pretrained):
+        with pytest.raises(FileNotFoundError, match="model_index.json"):
+            load(tmp_path)
+        with pytest.raises(FileNotFoundError, match="neither a folder nor a Hub id"):
+            load(tmp_path / "nowhere")
+        with pytest.raises(FileNotFoundError, match="owner/name.*connect once"):
+            load("owner/name")
+    for index in ('{"_class_name": "StableDiffusionPipeline"}', "{}"):
+        (tmp_path / "model_index.json").write_text(index)
+        with pytest.raises(ValueError, match="InvertFillPipeline"):
+            load_pipeline(tmp_path)
