@@ -64,6 +64,29 @@ def hole_windows(mask, padding_px, min_side):
     """
     if not mask.any():
         return []
+    boxes = _hole_boxes(mask)
+
+    def window_of(box):
+        left, top, right, bottom = box
+        side = max(max(right - left, bottom - top) + 2 * padding_px, min_side)
+        return window_around(*box, side, mask.shape[::-1])
+
+    groups, windows = np.empty((0, 4), int), np.empty((0, 3), int)
+    while boxes:
+        box = boxes.pop()
+        touching = _overlap(windows, window_of(box))
+        if touching.any():
+            joined = np.vstack([box, groups[touching]])
+            boxes.append((*joined[:, :2].min(axis=0).tolist(), *joined[:, 2:].max(axis=0).tolist()))
+            groups, windows = groups[~touching], windows[~touching]
+        else:
+            groups, windows = np.vstack([groups, box]), np.vstack([windows, window_of(box)])
+    order = np.lexsort((groups[:, 0], groups[:, 1]))
+    return [Window(*w) for w in windows[order].tolist()]
+
+
+def _hole_boxes(mask):
+    """Bounding boxes of the holes; holes that meet on a coarse grid count as one."""
     height, width = mask.shape
     cell = max(1, max(width, height) // COARSE_PX)
     rows, columns = -(-height // cell), -(-width // cell)
@@ -72,37 +95,18 @@ def hole_windows(mask, padding_px, min_side):
     labels, _ = ndimage.label(coarse, structure=np.ones((3, 3)))
     boxes = []
     for down, across in ndimage.find_objects(labels):
-        part = (
-            slice(down.start * cell, down.stop * cell),
-            slice(across.start * cell, across.stop * cell),
-        )
-        left, top, right, bottom = bounding_box(mask[part])
-        x, y = across.start * cell, down.start * cell
+        y, x = down.start * cell, across.start * cell
+        part = mask[y : down.stop * cell, x : across.stop * cell]
+        left, top, right, bottom = bounding_box(part)
         boxes.append((left + x, top + y, right + x, bottom + y))
-
-    def window_of(box):
-        left, top, right, bottom = box
-        side = max(max(right - left, bottom - top) + 2 * padding_px, min_side)
-        return window_around(*box, side, (width, height))
-
-    groups = []
-    while boxes:
-        box = boxes.pop()
-        touching = [g for g in groups if _overlap(window_of(g), window_of(box))]
-        if touching:
-            groups = [g for g in groups if g not in touching]
-            joined = np.array([box, *touching])
-            boxes.append((*joined[:, :2].min(axis=0).tolist(), *joined[:, 2:].max(axis=0).tolist()))
-        else:
-            groups.append(box)
-    return [window_of(g) for g in sorted(groups, key=lambda b: (b[1], b[0]))]
+    return boxes
 
 
-def _overlap(a, b):
-    return (
-        abs((2 * a.left + a.side) - (2 * b.left + b.side)) < a.side + b.side
-        and abs((2 * a.top + a.side) - (2 * b.top + b.side)) < a.side + b.side
-    )
+def _overlap(windows, window):
+    """Which of `windows` (int [n,3]: left, top, side) share a pixel with `window`."""
+    left, top, side = windows.T
+    across = (left < window.left + window.side) & (window.left < left + side)
+    return across & (top < window.top + window.side) & (window.top < top + side)
 
 
 def _reflected(start, side, length):

@@ -78,6 +78,13 @@ def test_windows_never_share_a_hole():
         assert (covered[mask] == 1).all()
 
 
+def test_thousands_of_dots_in_a_large_photo_are_told_apart():
+    mask = np.zeros((3000, 4000), bool)
+    mask[::80, ::80] = True
+    windows = hole_windows(mask, padding_px=8, min_side=20)
+    assert len(windows) == mask.sum() and all(w.side == 20 for w in windows)
+
+
 def test_reflection_continues_the_picture_past_its_border():
     pixels = np.arange(4 * 6, dtype=np.uint8).reshape(4, 6, 1).repeat(3, axis=2)
     region = cut(pixels, Window(0, -1, 6), 6)[..., 0]
