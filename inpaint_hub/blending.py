@@ -15,10 +15,20 @@ def dilate(mask, radius_px):
 def feather(mask, radius_px):
     """Weights of the fill, float32 [H,W]: rising inside the hole from its border to 1 at radius_px,
     0 outside."""
-    if radius_px == 0 or mask.all():
-        return mask.astype(np.float32)
-    distance = ndimage.distance_transform_edt(mask)
-    return np.minimum(distance / (radius_px + 1), 1).astype(np.float32)
+    weight = mask.astype(np.float32)
+    if radius_px == 0 or mask.all() or not mask.any():
+        return weight
+    part = _hole_and_rim(mask)
+    distance = ndimage.distance_transform_edt(mask[part])
+    weight[part] = np.minimum(distance / (radius_px + 1), 1)
+    return weight
+
+
+def _hole_and_rim(mask):
+    """Slices of the hole's bounding box with one pixel around it, which holds the nearest known
+    pixel of every hole pixel."""
+    (hole,) = ndimage.find_objects(mask.astype(np.uint8))
+    return tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in hole)
 
 
 def feathered(rgb, known, mask, radius_px):
@@ -29,6 +39,9 @@ def feathered(rgb, known, mask, radius_px):
     """
     if radius_px == 0 or mask.all() or not mask.any():
         return rgb
-    nearest = ndimage.distance_transform_edt(mask, return_distances=False, return_indices=True)
-    weight = feather(mask, radius_px)[..., None]
-    return weight * rgb + (1 - weight) * known[tuple(nearest)]
+    part = _hole_and_rim(mask)
+    distance, nearest = ndimage.distance_transform_edt(mask[part], return_indices=True)
+    weight = np.minimum(distance / (radius_px + 1), 1).astype(np.float32)[..., None]
+    soft = rgb.copy()
+    soft[part] = weight * rgb[part] + (1 - weight) * known[part][tuple(nearest)]
+    return soft

@@ -33,6 +33,28 @@ def test_the_rim_takes_the_nearest_known_colour_and_the_centre_the_fill():
     np.testing.assert_allclose(same[disc()], 1, rtol=1e-6)
 
 
+def test_a_hole_in_a_corner_fades_as_it_would_without_the_rest_of_the_picture():
+    rng = np.random.default_rng(0)
+    mask = np.zeros((60, 80), bool)
+    mask[:14, 55:] = rng.random((14, 25)) < 0.8
+    rgb, known = rng.random((2, 60, 80, 3), np.float32)
+    y, x = np.mgrid[:60, :80]
+    soft = feathered(rgb, known, mask, 3)
+    for row, column in np.argwhere(mask):
+        distance = np.where(mask, np.inf, np.hypot(y - row, x - column))
+        weight = min(distance.min() / 4, 1)
+        nearest = known[distance == distance.min()]
+        fades = weight * rgb[row, column] + (1 - weight) * nearest
+        assert np.abs(fades - soft[row, column]).max(axis=1).min() < 1e-6
+
+
+def test_nothing_is_softened_without_a_hole_or_without_a_known_pixel():
+    rgb = np.random.default_rng(0).random((5, 7, 3), np.float32)
+    for mask in (np.zeros((5, 7), bool), np.ones((5, 7), bool)):
+        assert np.array_equal(feathered(rgb, rgb * 0, mask, 2), rgb)
+        assert np.array_equal(feather(mask, 2), mask.astype(np.float32))
+
+
 def test_dilation_grows_by_its_radius_in_all_directions():
     point = np.zeros((9, 9), bool)
     point[4, 4] = True
