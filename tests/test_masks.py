@@ -31,8 +31,10 @@ def test_measured_coverage_lies_in_the_band(name):
 
 
 def test_bands_without_masks_are_errors():
-    with pytest.raises(ValueError, match="none of"):
-        mask_in_band(4, 0.501, 0.502, rng())
+    with pytest.raises(ValueError, match="between 50.1% and 50.2%; the nearest covers 50.0%"):
+        mask_in_band(64, 0.501, 0.502, rng(), draw=lambda size, _: outpainting(size, "left", 0.5))
+    with pytest.raises(TypeError, match="numpy.random.default_rng"):
+        mask_in_band(64, 0.1, 0.5, 7)
     for low, high in [(0.5, 0.4), (-1, 0.5), (0, 2)]:
         with pytest.raises(ValueError, match="band is"):
             mask_in_band(64, low, high, rng())
@@ -119,6 +121,13 @@ def test_layers_of_another_size_are_fitted_and_opaque_ones_read_by_brightness():
     assert np.flatnonzero(np.array(mask)).tolist() == [2 * 6 + 1]
 
 
+def test_a_picture_painted_over_in_colour_is_all_hole_and_a_black_layer_is_none():
+    _, mask = from_editor(editor_value(Image.new("RGBA", (6, 4), (255, 0, 0, 255))))
+    assert np.array(mask).min() == 255
+    with pytest.raises(ValueError, match="Nothing is painted"):
+        from_editor(editor_value(Image.new("L", (6, 4))))
+
+
 def test_rotated_photos_are_turned_upright():
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -134,6 +143,8 @@ def test_rotated_photos_are_turned_upright():
     [
         (None, "no picture"),
         ({}, "no picture"),
+        (Image.new("RGB", (4, 4)), "no picture"),
+        (np.zeros((4, 4)), "no picture"),
         ({"background": None, "layers": []}, "no picture"),
         (editor_value(), "Nothing is painted"),
         ({"background": Image.new("RGB", (4, 4)), "layers": None}, "Nothing is painted"),

@@ -60,17 +60,25 @@ def draw_mixture(size, rng):
 def mask_in_band(size, low, high, rng, draw=draw_mixture):
     """A mask whose true coverage lies in [low, high], by rejection from `draw(size, rng)`.
 
-    Raises: ValueError for an impossible band, or when none of 2000 draws falls into it.
+    Raises: ValueError for an impossible band, or when none of 2000 draws falls into it; TypeError
+    for a seed in place of a numpy Generator.
     """
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"rng is {rng!r}, expected a numpy Generator; pass numpy.random.default_rng(seed)"
+        )
     if not 0 <= low < high <= 1:
         raise ValueError(f"band is {low}-{high}, expected 0 <= low < high <= 1, as 0.5 and 0.6")
+    nearest = np.inf
     for _ in range(MAX_TRIES):
         mask = draw(size, rng)
-        if low <= coverage(mask) <= high:
+        covered = coverage(mask)
+        if low <= covered <= high:
             return mask
+        nearest = min(nearest, covered, key=lambda c: abs(c - (low + high) / 2))
     raise ValueError(
-        f"none of {MAX_TRIES} masks of size {size} covers between {low:.0%} and {high:.0%}; "
-        "widen the band or use a larger size"
+        f"none of {MAX_TRIES} masks of size {size} covers between {low:.1%} and {high:.1%}; the "
+        f"nearest covers {nearest:.1%}; widen the band or use a larger size"
     )
 
 

@@ -5,12 +5,17 @@ from PIL import Image, ImageOps
 
 from inpaint_hub.masks.strokes import width_height
 
+GREY_TOLERANCE = 32  # between the channels of a grey picture that was stored as a colour JPEG
+
 
 def painted(layer):
-    """bool [H,W]: not fully transparent; a layer without transparency is read as black and
-    white."""
-    alpha = np.asarray(layer.convert("RGBA"))[..., 3]
-    return np.asarray(layer.convert("L")) >= 128 if alpha.min() == 255 else alpha > 0
+    """bool [H,W]: not fully transparent. A grey layer without transparency is a black and white
+    mask; one in colour was painted all over."""
+    pixels = np.asarray(layer.convert("RGBA"))
+    colour, alpha = pixels[..., :3], pixels[..., 3]
+    if alpha.min() < 255 or np.ptp(colour, axis=2).max() > GREY_TOLERANCE:
+        return alpha > 0
+    return np.asarray(layer.convert("L")) >= 128
 
 
 def from_editor(value):
@@ -20,14 +25,19 @@ def from_editor(value):
     A pixel is a hole where any layer is at all opaque; mask: mode L, 255 = hole. EXIF rotation is
     applied.
 
-    Raises: ValueError without a picture or without a stroke.
+    Raises: ValueError without a picture, without a stroke, or with a picture that cannot be
+    decoded.
     """
-    background = (value or {}).get("background")
-    if background is None:
+    background = value.get("background") if isinstance(value, dict) else None
+    if not isinstance(background, Image.Image):
         raise ValueError("There is no picture yet: upload a photo, then paint over what should go.")
-    background = ImageOps.exif_transpose(
-        background
-    )  # the widget shows it upright and sends it as it was
+    try:  # the widget shows it upright and sends it as it was
+        background = ImageOps.exif_transpose(background)
+    except OSError as error:
+        raise ValueError(
+            f"The picture cannot be read ({error}): save it again with another program, then "
+            "upload it."
+        ) from error
     width, height = width_height(background.size)
     hole = np.zeros((height, width), bool)
     for layer in value.get("layers") or []:
