@@ -23,6 +23,7 @@ from inpaint_hub.evaluation.metrics import (
     ssim,
 )
 from inpaint_hub.evaluation.pairs import EvaluationPairs, parse_band
+from inpaint_hub.evaluation.report import markdown_table, summarise
 
 ROOT = Path(__file__).parent.parent
 
@@ -61,6 +62,7 @@ def test_pairs_do_not_depend_on_how_many_are_judged(folder):
     for a, b in zip(few, many):
         assert np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1])
     assert all(0.3 <= mask.mean() <= 0.6 for _, mask in many)
+    assert not np.array_equal(many[0][1], many[1][1])
     other_seed = EvaluationPairs(pictures, band, 1)
     assert not all(np.array_equal(many[i][1], other_seed[i][1]) for i in range(5))
 
@@ -102,6 +104,14 @@ def test_bootstrap_interval_has_the_width_of_the_standard_error():
     low, high = bootstrap_interval(values)
     assert low < values.mean() < high
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.15)
+
+
+def test_the_table_prints_the_best_mean_of_a_band_in_bold():
+    good, bad = (summarise({"psnr": [p, p], "l1_percent": [d, d]}) for p, d in ((30, 1), (20, 2)))
+    lines = markdown_table({"10-30 %": {"good": good, "bad": bad}}).splitlines()
+    assert lines[0] == "| coverage | method | psnr ↑ | l1_percent ↓ |"
+    assert lines[2].count("**") == 4 and "**30.00** [30.00, 30.00]" in lines[2]
+    assert "**" not in lines[3]
 
 
 def test_feature_network_runs_its_layers(network_file):

@@ -106,6 +106,31 @@ def test_perceptual_terms_hold_the_raw_and_the_composited_picture_in_zero_to_one
     torch.testing.assert_close(logs["hole_loss"], (difference * mask).mean())
 
 
+def test_style_holds_the_composite_too_and_total_variation_holds_it_alone(scene):
+    image, mask, generated, _, ws = scene
+    _, logs = InvertFillObjective(Identity())(image, mask, generated, [], ws, torch.zeros(4))
+    real, fake = (image + 1) / 2, (generated + 1) / 2
+    mixed = torch.where(mask > 0, fake, real)
+    expected = style_loss([fake], [real]) + style_loss([mixed], [real])
+    torch.testing.assert_close(logs["style_loss"], expected)
+    outside = generated.masked_fill(mask == 0, float("nan"))
+    _, other = InvertFillObjective(Identity())(image, mask, outside, [], ws, torch.zeros(4))
+    torch.testing.assert_close(other["tv_loss"], logs["tv_loss"])
+
+
+def test_the_multi_scale_loss_is_a_mean_square_and_the_weighted_network_terms(scene):
+    image, mask, generated, _, ws = scene
+    black = -torch.ones(2, 3, 16, 16)
+    no_network = InvertFillObjective(Identity(), LossWeights(perceptual=0, style=0))
+    _, logs = no_network(image, mask, generated, [black, black], ws, torch.zeros(4))
+    target = torch.nn.functional.avg_pool2d((image + 1) / 2, 4)
+    torch.testing.assert_close(logs["multi_scale_loss"], 2 * target.square().mean())
+    perceptual = InvertFillObjective(Identity(), LossWeights(perceptual=3, style=0))
+    _, more = perceptual(image, mask, generated, [black, black], ws, torch.zeros(4))
+    added = more["multi_scale_loss"] - logs["multi_scale_loss"]
+    torch.testing.assert_close(added, 2 * 3 * target.mean(), rtol=0.02, atol=0)  # enlarging blurs
+
+
 def test_the_true_picture_costs_nothing_but_its_edges(scene):
     image, mask, _, _, _ = scene
     coarse = [torch.nn.functional.interpolate(image, r, mode="area") for r in (4, 8, 16)]
@@ -142,6 +167,12 @@ def test_squeezenet_sees_bgr_minus_its_mean():
     blue = torch.zeros(1, 3, 32, 32)
     blue[:, 2] = 1
     assert network(blue)[0][0, 0].mean().item() == pytest.approx(255 - 104, rel=1e-4)
+
+
+def test_squeezenets_pools_round_up():
+    """At 64 px the maps are 31, 15 and 7 either way; at 66 px (32 -> 15.5) they round up."""
+    sides = [m.shape[-1] for m in SqueezeNetFeatures()(torch.rand(1, 3, 66, 66))]
+    assert sides == [32, 16, 8]
 
 
 def test_vgg_sees_pictures_as_they_are():

@@ -92,7 +92,7 @@ def distinct_names(paths):
     Raises: ValueError where one path is given twice.
     """
     parts = [
-        Path(path).resolve().parts if Path(path).is_dir() else path.split("/") for path in paths
+        Path(path).absolute().parts if Path(path).is_dir() else path.split("/") for path in paths
     ]
     for depth in range(1, max(map(len, parts), default=0) + 1):
         names = ["/".join(p[-depth:]) for p in parts]
