@@ -4,6 +4,8 @@ hole."""
 import numpy as np
 from scipy import ndimage
 
+MANY_HOLES = 1000  # more than these are softened in one piece
+
 
 def dilate(mask, radius_px):
     """The hole grown by a square of radius_px in all directions; what it gains is repainted too."""
@@ -18,17 +20,24 @@ def feather(mask, radius_px):
     weight = mask.astype(np.float32)
     if radius_px == 0 or mask.all() or not mask.any():
         return weight
-    part = _hole_and_rim(mask)
-    distance = ndimage.distance_transform_edt(mask[part])
-    weight[part] = np.minimum(distance / (radius_px + 1), 1)
+    for part, hole in _holes_with_rims(mask):
+        distance = ndimage.distance_transform_edt(mask[part])
+        weight[part][hole] = np.minimum(distance[hole] / (radius_px + 1), 1)
     return weight
 
 
-def _hole_and_rim(mask):
-    """Slices of the hole's bounding box with one pixel around it, which holds the nearest known
-    pixel of every hole pixel."""
-    (hole,) = ndimage.find_objects(mask.astype(np.uint8))
-    return tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in hole)
+def _holes_with_rims(mask):
+    """(slices, bool array of their shape, True = this hole) for each hole.
+
+    The slices are its bounding box with one pixel around it: the nearest known pixel of every one
+    of its pixels lies there, since what lies nearer than that pixel is all hole and connected.
+    """
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    if count > MANY_HOLES:
+        labels = mask.astype(np.int32)
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        part = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
+        yield part, labels[part] == label
 
 
 def feathered(rgb, known, mask, radius_px):
@@ -39,9 +48,10 @@ def feathered(rgb, known, mask, radius_px):
     """
     if radius_px == 0 or mask.all() or not mask.any():
         return rgb
-    part = _hole_and_rim(mask)
-    distance, nearest = ndimage.distance_transform_edt(mask[part], return_indices=True)
-    weight = np.minimum(distance / (radius_px + 1), 1).astype(np.float32)[..., None]
     soft = rgb.copy()
-    soft[part] = weight * rgb[part] + (1 - weight) * known[part][tuple(nearest)]
+    for part, hole in _holes_with_rims(mask):
+        distance, nearest = ndimage.distance_transform_edt(mask[part], return_indices=True)
+        weight = np.minimum(distance[hole] / (radius_px + 1), 1).astype(np.float32)[:, None]
+        rim = known[part][tuple(nearest[:, hole])]
+        soft[part][hole] = weight * rgb[part][hole] + (1 - weight) * rim
     return soft

@@ -1,7 +1,9 @@
 """Seams: what softening may touch."""
 
 import numpy as np
+import pytest
 
+from inpaint_hub import blending
 from inpaint_hub.blending import dilate, feather, feathered
 
 
@@ -33,16 +35,20 @@ def test_the_rim_takes_the_nearest_known_colour_and_the_centre_the_fill():
     np.testing.assert_allclose(same[disc()], 1, rtol=1e-6)
 
 
-def test_a_hole_in_a_corner_fades_as_it_would_without_the_rest_of_the_picture():
+@pytest.mark.parametrize("many_holes", [0, 1000])
+def test_holes_fade_into_the_nearest_known_colour(many_holes, monkeypatch):
+    monkeypatch.setattr(blending, "MANY_HOLES", many_holes)
     rng = np.random.default_rng(0)
     mask = np.zeros((60, 80), bool)
     mask[:14, 55:] = rng.random((14, 25)) < 0.8
+    mask[30:40, 10:30] = mask[45:50, 25:60] = mask[::20, 0] = True
     rgb, known = rng.random((2, 60, 80, 3), np.float32)
     y, x = np.mgrid[:60, :80]
-    soft = feathered(rgb, known, mask, 3)
+    soft, weights = feathered(rgb, known, mask, 3), feather(mask, 3)
     for row, column in np.argwhere(mask):
         distance = np.where(mask, np.inf, np.hypot(y - row, x - column))
         weight = min(distance.min() / 4, 1)
+        assert abs(weights[row, column] - weight) < 1e-6
         nearest = known[distance == distance.min()]
         fades = weight * rgb[row, column] + (1 - weight) * nearest
         assert np.abs(fades - soft[row, column]).max(axis=1).min() < 1e-6
