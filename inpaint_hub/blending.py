@@ -32,7 +32,7 @@ def _holes_with_rims(mask):
     The slices are its bounding box with one pixel around it: the nearest known pixel of every one
     of its pixels lies there, since what lies nearer than that pixel is all hole and connected.
     """
-    labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    labels, count = ndimage.label(mask)
     if count > MANY_HOLES:
         labels = mask.astype(np.int32)
     for label, box in enumerate(ndimage.find_objects(labels), start=1):

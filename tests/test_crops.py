@@ -78,6 +78,13 @@ def test_windows_never_share_a_hole():
         assert (covered[mask] == 1).all()
 
 
+def test_windows_that_only_touch_stay_apart():
+    a, b = (100, 100, 110, 110), (130, 100, 140, 110)
+    mask = holes((400, 400), a, b)
+    assert hole_windows(mask, 10, 1) == [Window(90, 90, 30), Window(120, 90, 30)]
+    assert len(hole_windows(mask, 11, 1)) == 1
+
+
 def test_thousands_of_dots_in_a_large_photo_are_told_apart():
     mask = np.zeros((3000, 4000), bool)
     mask[::80, ::80] = True

@@ -199,6 +199,27 @@ def test_exif_orientation_is_applied(orientation):
     assert np.array_equal(read_images(stored)[0].pixels, expected)
 
 
+def test_fills_are_rounded_and_grey_takes_the_luma():
+    levels = np.linspace(0, 1, 54, dtype=np.float32).reshape(6, 9)
+    rgb = np.stack([levels, levels[::-1], levels[:, ::-1]], axis=2)
+    everywhere = np.ones((6, 9), bool)
+    colour = read_images(noise(6, 9, 3))[0].fill(rgb, everywhere)
+    assert np.array_equal(colour, np.floor(rgb * 255 + 0.5).astype(np.uint8))
+    grey = read_images(noise(6, 9))[0].fill(rgb, everywhere)
+    expected = np.array(Image.fromarray(colour).convert("L"))
+    assert np.abs(grey.astype(int) - expected).max() <= 1
+    assert read_images(noise(6, 9).astype(bool))[0].fill(rgb, everywhere).dtype == bool
+
+
+def test_half_transparent_black_is_seen_as_rounded_grey():
+    pixels = np.zeros((1, 256, 4), np.uint8)
+    pixels[0, :, 3] = np.arange(256)
+    pixels[0, :, :3] = 77
+    alpha = np.arange(256) / 255
+    expected = np.floor(77 * alpha + 255 * (1 - alpha) + 0.5)
+    assert np.array_equal(read_images(pixels)[0].pixels[0, :, 0], expected)
+
+
 def test_transparent_pixels_are_seen_over_white():
     pixels = np.zeros((1, 2, 4), np.uint8)
     pixels[0, 1, 3] = 255  # the second pixel is opaque black
@@ -306,6 +327,22 @@ def test_bad_masks_are_errors_that_say_what_to_do(bad, error, message):
         read_masks(bad, read_images(noise(6, 9, 3)))
 
 
+def test_a_mask_white_under_full_transparency_is_no_hole():
+    mask = np.zeros((6, 9, 4), np.uint8)
+    mask[:3] = 255  # opaque white
+    mask[3:, :, :3] = noise(3, 9, 1) | 128  # bright, not one colour, but not to be seen
+    expected = np.zeros((6, 9), bool)
+    expected[:3] = True
+    assert np.array_equal(read_masks(mask, read_images(noise(6, 9, 3)))[0], expected)
+
+
+def test_a_colour_mask_of_three_by_three_pixels_is_one_mask():
+    mask = np.zeros((3, 3, 3), np.uint8)
+    mask[0] = 255
+    (hole_read,) = read_masks(mask, read_images(noise(3, 3, 3)))
+    assert hole_read.tolist() == [[True] * 3, [False] * 3, [False] * 3]
+
+
 def test_grey_is_cut_at_one_half_and_other_sizes_are_resized():
     pictures = read_images(np.zeros((4, 4, 3), np.uint8))
     grey = np.array([[127, 128], [0, 255]], np.uint8)
@@ -313,6 +350,8 @@ def test_grey_is_cut_at_one_half_and_other_sizes_are_resized():
         [False, True],
         [False, True],
     ]
+    unit = np.array([[0.4999, 0.5], [0, 1]]).repeat(2, 0).repeat(2, 1)
+    assert read_masks(unit, pictures)[0][0, ::2].tolist() == [False, True]
     half = np.zeros((40, 40), bool)
     half[:, 20:] = True
     assert read_masks(half, pictures)[0].tolist() == [[False, False, True, True]] * 4

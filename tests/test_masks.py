@@ -53,6 +53,13 @@ def test_the_generator_alone_decides(draw):
     assert any(not np.array_equal(draw(64, rng(1)), draw(64, rng(s))) for s in range(2, 6))
 
 
+def test_strokes_scale_with_the_mask():
+    means = [
+        np.mean([coverage(strokes(side, rng(seed))) for seed in range(60)]) for side in (64, 256)
+    ]
+    assert abs(means[0] - means[1]) < 0.08
+
+
 def test_strokes_have_no_favoured_direction():
     mean = np.mean(
         [strokes(64, r, num_strokes=(1, 3)) for r in [rng()] for _ in range(300)], axis=0
