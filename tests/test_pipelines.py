@@ -171,6 +171,8 @@ def test_the_holes_old_content_cannot_influence_the_result(pipe):
         a = pipe(Image.fromarray(one), mask_of(hole), **options).images[0]
         b = pipe(Image.fromarray(other), mask_of(hole), **options).images[0]
         assert np.array_equal(np.array(a), np.array(b))
+    prepared = [pipe.preprocess(pixels, hole, padding_mask_crop=10) for pixels in (one, other)]
+    assert torch.equal(prepared[0].image, prepared[1].image)
 
 
 def test_the_known_pixels_do_influence_the_result(pipe):
@@ -326,6 +328,31 @@ def test_many_holes_are_filled_in_groups_as_they_would_be_at_once(pipe, monkeypa
     for latents in (None, latent):
         in_groups = pipe(photo((300, 200)), hole, latents=latents, **options).images
         np.testing.assert_allclose(in_groups, at_once.images, atol=2e-5)
+
+
+def test_grouping_windows_keeps_results_independent_of_the_batch(pipe, monkeypatch):
+    monkeypatch.setattr("inpaint_hub.pipelines.base.WINDOWS_AT_ONCE", 3)
+    images = [photo((200, 120), seed=s) for s in range(4)]
+    holes = [np.zeros((120, 200), bool) for _ in images]
+    for hole, count in zip(holes, (2, 2, 5, 1)):
+        for i in range(count):
+            hole[20 + 80 * (i // 3), 20 + 70 * (i % 3)] = True
+    options = {"padding_mask_crop": 1, "output_type": "np"}
+    together = pipe(images, holes, generator=[seeded(s) for s in range(4)], **options)
+    assert len(together.generated) == 10
+    for i, hole in enumerate(holes):
+        alone = pipe(images[i], hole, generator=[seeded(i)], **options).images[0]
+        np.testing.assert_allclose(together.images[i], alone, atol=2e-5)
+
+
+def test_the_list_of_generators_is_in_the_order_of_the_results(pipe):
+    images, mask = [photo(seed=s) for s in range(2)], mask_of(middle_hole())
+    generators = [seeded(s) for s in range(4)]
+    options = {"output_type": "np", "variation": 0.5}
+    out = pipe(images, mask, generator=generators, num_images_per_prompt=2, **options).images
+    for i, result in enumerate(out):
+        alone = pipe(images[i // 2], mask, generator=seeded(i), **options).images[0]
+        np.testing.assert_allclose(result, alone, atol=2e-5)
 
 
 def test_padding_beyond_the_picture_costs_no_memory(invertfill):
@@ -516,7 +543,9 @@ def test_cpu_offload_gives_the_same_picture():
     np.testing.assert_allclose(pipe(*arguments, output_type="np").images, expected, atol=1e-3)
 
 
-def test_offloaded_networks_are_woken_before_they_work(pipe):
+@pytest.mark.parametrize("stage", ["encode", "vary", "generate"])
+def test_offloaded_networks_are_woken_before_they_work(pipe, stage):
+    latent = pipe(photo(), mask_of(middle_hole()), output_type="latent").images
     pipe = type(pipe)(pipe.encoder, pipe.gan)
     pipe.enable_model_cpu_offload(device="cpu")
     woken = []
@@ -524,9 +553,15 @@ def test_offloaded_networks_are_woken_before_they_work(pipe):
         hook = model._hf_hook
         wake = hook.pre_forward
         hook.pre_forward = lambda *a, wake=wake, name=name: (woken.append(name), wake(*a))[1]
-    pipe(photo(), mask_of(middle_hole()), variation=0.5)
+    with torch.no_grad():
+        if stage == "encode":
+            pipe.encode(torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 32, 32))
+        elif stage == "vary":
+            pipe.vary(latent, 0.5)
+        else:
+            pipe.generate(latent)
     pipe.remove_all_hooks()
-    assert woken[0] == "encoder" and set(woken[1:]) == {"gan"}
+    assert woken == ["encoder" if stage == "encode" else "gan"]
 
 
 def test_compiled_networks_are_saved_as_what_they_wrap(pipe, tmp_path):

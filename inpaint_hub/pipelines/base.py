@@ -2,7 +2,9 @@
 
 import inspect
 import json
+from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Integral, Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -78,6 +80,23 @@ def hub_options(arguments):
     right."""
     names = ("revision", "token", "cache_dir", "local_files_only", "force_download")
     return {name: arguments[name] for name in names if name in arguments}
+
+
+def window_groups(windows):
+    """Slices of at most WINDOWS_AT_ONCE windows.
+
+    Where the windows of a picture are split depends on their number alone: what its generator draws
+    for which of them must not depend on the other pictures.
+    """
+    starts, end, room = [], 0, 0
+    for count in Counter(index for index, _ in windows).values():
+        if count > room:
+            starts += range(end, end + count, WINDOWS_AT_ONCE)
+            room = -count % WINDOWS_AT_ONCE
+        else:
+            room -= count
+        end += count
+    return [slice(start, stop) for start, stop in pairwise([*starts, end])]
 
 
 def woken(model):
@@ -348,10 +367,11 @@ class InpaintPipeline(DiffusionPipeline):
         generated = prepared.image
         if prepared.windows:
             parts = []
-            for start in range(0, len(prepared.windows), WINDOWS_AT_ONCE):
-                stop = start + WINDOWS_AT_ONCE
-                own = noise[start * samples : stop * samples] if isinstance(noise, list) else noise
-                latent = self._latent(prepared, latents, slice(start, stop)).repeat(samples)
+            for part in window_groups(prepared.windows):
+                own = noise
+                if isinstance(noise, list):
+                    own = noise[part.start * samples : part.stop * samples]
+                latent = self._latent(prepared, latents, part).repeat(samples)
                 latent = self.vary(latent, variation, own)
                 parts.append(self.generate(latent, noise_mode, own).float())
             generated = torch.cat(parts)
