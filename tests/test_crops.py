@@ -78,11 +78,21 @@ def test_windows_never_share_a_hole():
         assert (covered[mask] == 1).all()
 
 
-def test_windows_that_only_touch_stay_apart():
-    a, b = (100, 100, 110, 110), (130, 100, 140, 110)
-    mask = holes((400, 400), a, b)
-    assert hole_windows(mask, 10, 1) == [Window(90, 90, 30), Window(120, 90, 30)]
-    assert len(hole_windows(mask, 11, 1)) == 1
+@pytest.mark.parametrize(
+    "a, b",
+    [
+        (Window(90, 90, 30), Window(120, 90, 30)),  # beside each other
+        (Window(90, 90, 30), Window(120, 95, 30)),
+        (Window(90, 95, 30), Window(120, 90, 30)),
+        (Window(90, 90, 30), Window(95, 120, 30)),  # one below the other
+        (Window(95, 90, 30), Window(90, 120, 30)),
+    ],
+)
+def test_windows_that_only_touch_stay_apart(a, b):
+    boxes = [(w.left + 10, w.top + 10, w.left + 20, w.top + 20) for w in (a, b)]
+    mask = holes((400, 400), *boxes)
+    assert set(hole_windows(mask, padding_px=10, min_side=1)) == {a, b}
+    assert len(hole_windows(mask, padding_px=11, min_side=1)) == 1
 
 
 def test_thousands_of_dots_in_a_large_photo_are_told_apart():
