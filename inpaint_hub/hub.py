@@ -183,8 +183,6 @@ class HubModel(
 
     def _save_pretrained(self, save_directory):
         stem = weights_stem(self._layout["variant"])
-        # save_torch_model removes the files of an earlier save, but not the index of its shards
-        (Path(save_directory) / f"{stem}.safetensors.index.json").unlink(missing_ok=True)
         save_torch_model(
             self,
             save_directory,

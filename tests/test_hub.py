@@ -102,6 +102,17 @@ def test_files_that_are_not_exactly_the_models_are_errors(model, tmp_path, chang
         PSPEncoder.from_pretrained(tmp_path)
 
 
+def test_shards_that_lack_a_tensor_are_an_error(model, tmp_path):
+    model.save_pretrained(tmp_path, max_shard_size="10KB")
+    shard = sorted(tmp_path.glob("*-of-*.safetensors"))[0]
+    state = load_file(shard)
+    name = sorted(state)[0]
+    del state[name]
+    save_file(state, shard)
+    with pytest.raises(RuntimeError, match=name.replace(".", r"\.")):
+        PSPEncoder.from_pretrained(tmp_path)
+
+
 def test_a_config_of_another_class_is_an_error(model, tmp_path):
     model.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="style_channels"):
