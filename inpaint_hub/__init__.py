@@ -1,10 +1,22 @@
 """Image inpainting by GAN inversion: large holes, filled in one forward pass.
 
-The package reads in the order the data flows: `images` and `masks` (what users give) ->
-`compositing` -> `inversion`, `invertfill` (encoders) -> `stylegan2` (generator) -> `pipelines`,
-which join them. `losses`, `data`, `training` serve training, `evaluation` judging, `hub` storing.
+The map, in the order the data flows:
 
-Importing is light: names are loaded when they are first used.
+    images, masks       what users give <-> what networks read; holes drawn by hand or by rule
+    crops               where a photo is cut around its holes, and how the fills go back
+    compositing         the masked picture, and the hard constraint: what is known stays
+    inversion           feature pyramids, style heads, pSp's encoder
+    invertfill          InvertFill's encoder: pre-modulation, F&W+ latents, soft mean latent
+    stylegan2           the generator, and its discriminator
+    blending            seams inside the hole
+    pipelines           preprocess -> encode -> generate -> composite, as diffusers pipelines
+    hub                 models on disk and on the Hugging Face Hub
+
+    data, losses, training      only training needs them: train_accelerate.py
+    evaluation                  only judging needs it: python -m inpaint_hub.evaluation
+
+Importing is light: names are loaded when they are first used. The first pipeline class used loads
+diffusers and registers HubModel with it.
 """
 
 from importlib import import_module

@@ -585,6 +585,14 @@ def test_offloaded_networks_are_woken_before_they_work(pipe, stage):
     assert woken == ["encoder" if stage == "encode" else "gan"]
 
 
+def test_group_offloading_gives_the_same_picture():
+    pipe, arguments = tiny_pipeline(), (photo(), mask_of(middle_hole()))
+    expected = np.array(pipe(*arguments).images[0])
+    cpu = torch.device("cpu")
+    pipe.enable_group_offload(onload_device=cpu, offload_device=cpu, offload_type="leaf_level")
+    assert np.array_equal(np.array(pipe(*arguments).images[0]), expected)
+
+
 def test_compiled_networks_are_saved_as_what_they_wrap(pipe, tmp_path):
     compiled = type(pipe)(torch.compile(pipe.encoder), pipe.gan)
     compiled.save_pretrained(tmp_path)
