@@ -504,6 +504,13 @@ def test_save_and_load_locally(pipe, tmp_path):
     assert type(load_pipeline(tmp_path)) is type(pipe)
 
 
+def test_saving_a_loaded_pipeline_tells_nobody_where_it_came_from(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path / "first")
+    type(pipe).from_pretrained(tmp_path / "first").save_pretrained(tmp_path / "second")
+    first, second = ((tmp_path / n / "model_index.json").read_text() for n in ("first", "second"))
+    assert first == second and str(tmp_path) not in second
+
+
 def test_variants_load_by_name_and_wrong_ones_are_errors(pipe, tmp_path):
     pipe.save_pretrained(tmp_path, variant="fp16")
     assert (tmp_path / "gan" / "model.fp16.safetensors").is_file()

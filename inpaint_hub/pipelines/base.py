@@ -473,6 +473,9 @@ class InpaintPipeline(DiffusionPipeline):
             variant=variant,
             max_shard_size=max_shard_size,
         )
+        index = json.loads((folder / INDEX).read_text())
+        index.pop("_name_or_path", None)  # where it was loaded from is nobody's business
+        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
         own_card = (folder / hub.CARD).is_file()
         if not own_card:
             (folder / hub.CARD).write_text(self.model_card(repo_id if push_to_hub else None))

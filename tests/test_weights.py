@@ -1,0 +1,50 @@
+"""The bundled weights: complete, small, licensed, and worth using."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inpaint_hub import InvertFillPipeline
+from inpaint_hub.masks import mask_in_band
+
+ROOT = Path(__file__).parent.parent
+WEIGHTS = ROOT / "weights" / "invertfill-faces-64"
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return InvertFillPipeline.from_pretrained(WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def face():
+    photo = Image.open(ROOT / "examples" / "face.png").convert("RGB")
+    return np.asarray(photo.resize((64, 64), Image.Resampling.LANCZOS))
+
+
+def test_they_are_small_and_state_their_terms():
+    files = [p for p in WEIGHTS.rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in files) <= 20e6
+    assert {p.suffix for p in files} <= {".json", ".md", ".safetensors"}
+    card = (WEIGHTS / "README.md").read_text()
+    assert "non-commercial" in card and "license_name" in card
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_large_holes_in_a_face_they_never_saw_get_a_face_again(pipe, face, seed):
+    mask = mask_in_band(64, 0.5, 0.8, np.random.default_rng(seed))
+    ours = np.asarray(pipe(Image.fromarray(face), mask).images[0]).astype(int)
+    assert np.array_equal(ours[~mask], face[~mask])
+    flat = face[~mask].mean(axis=0)
+    error, flat_error = (np.abs(r - face)[mask].mean() for r in (ours, np.full(face.shape, flat)))
+    assert error < 0.85 * flat_error
+
+
+def test_the_coarse_pictures_resemble_the_face(pipe, face):
+    prepared = pipe.preprocess(Image.fromarray(face), np.eye(64, dtype=bool))
+    output = pipe.encoder(prepared.image * (1 - prepared.mask), prepared.mask)
+    small = np.asarray(Image.fromarray(face).resize((16, 16), Image.Resampling.BOX))
+    coarse = (output.coarse[-1][0].detach().permute(1, 2, 0).numpy() + 1) * 127.5
+    assert np.abs(coarse - small).mean() < 25
