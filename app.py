@@ -58,7 +58,7 @@ def checked(photo, mask):
 def build_demo(pipe):
     """The page around a loaded pipeline."""
 
-    def fill(photo, mask, seed, num_results, variation, around_holes):
+    def fill(photo, mask, seed, num_results, variation, around_holes, soft_seam):
         photo, mask = checked(photo, mask)
         generators = [torch.Generator().manual_seed(int(seed) + i) for i in range(int(num_results))]
         try:
@@ -69,24 +69,25 @@ def build_demo(pipe):
                 generator=generators,
                 variation=float(variation),
                 padding_mask_crop=CROP_PADDING_PX if around_holes else None,
+                mask_blur=int(soft_seam),
             ).images
         except (TypeError, ValueError) as error:
             raise gr.Error(str(error), print_exception=False) from error
         return (photo.convert("RGB"), results[0].convert("RGB")), results
 
-    def inpaint(editor, seed=0, num_results=1, variation=0.0, around_holes=False):
+    def inpaint(editor, seed=0, num_results=1, variation=0.0, around_holes=False, soft_seam=4):
         """Editor value -> (before, after), all results."""
         try:
             photo, mask = from_editor(editor)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        return fill(photo, mask, seed, num_results, variation, around_holes)
+        return fill(photo, mask, seed, num_results, variation, around_holes, soft_seam)
 
     def inpaint_image_and_mask(
-        photo, mask, seed=0, num_results=1, variation=0.0, around_holes=False
+        photo, mask, seed=0, num_results=1, variation=0.0, around_holes=False, soft_seam=4
     ):
         """Photo and mask (white = fill) -> (before, after), all results."""
-        return fill(photo, mask, seed, num_results, variation, around_holes)
+        return fill(photo, mask, seed, num_results, variation, around_holes, soft_seam)
 
     def paint_random(editor):
         """A random hole on the photo, for those who cannot draw."""
@@ -150,6 +151,9 @@ def build_demo(pipe):
                         False,
                         label=f"Cut only {CROP_PADDING_PX} px around each hole (for large photos)",
                     )
+                    soft_seam = gr.Slider(
+                        0, 32, 4, step=1, label="Soft seam, px", info="Inside the hole only"
+                    )
             with gr.Column():
                 slider = gr.ImageSlider(
                     label="Before and after", format="png", type="pil", height=460, elem_id="slider"
@@ -164,7 +168,7 @@ def build_demo(pipe):
                     buttons=["download", "fullscreen"],
                     elem_id="results",
                 )
-        settings = [seed, num_results, variation, around_holes]
+        settings = [seed, num_results, variation, around_holes, soft_seam]
         one_at_a_time = {"concurrency_limit": 1, "concurrency_id": "model"}
         draw_fill.click(
             inpaint, [editor, *settings], [slider, gallery], api_name="inpaint", **one_at_a_time
