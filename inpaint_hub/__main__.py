@@ -37,7 +37,10 @@ def build_parser():
         default=str(DEFAULT_MODEL),
         help="folder or Hub id of a pipeline (default: bundled)",
     )
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
+    parser.add_argument(
+        "--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, mps"
+    )
+    parser.add_argument("--local_files_only", action="store_true", help="never ask the Hub")
     parser.add_argument(
         "--padding_mask_crop", type=int, help="cut each hole out with so many px around it"
     )
@@ -48,6 +51,12 @@ def build_parser():
     parser.add_argument("--invert_mask", action="store_true", help="black is repainted, not white")
     parser.add_argument("--seed", type=int, help="draw the generator's noise from this seed")
     return parser
+
+
+def best_device():
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def is_picture(path):
@@ -132,7 +141,8 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     try:
         jobs = jobs_of(arguments.image, arguments.mask, arguments.output)
-        pipe = load_pipeline(arguments.model).to(arguments.device)
+        pipe = load_pipeline(arguments.model, local_files_only=arguments.local_files_only)
+        pipe = pipe.to(best_device() if arguments.device == "auto" else arguments.device)
     except (FileNotFoundError, ValueError, RuntimeError) as error:
         parser.error(str(error))
     failures = []

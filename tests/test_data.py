@@ -54,6 +54,12 @@ def test_parquet_splits_hold_their_own_pictures(tmp_path):
     assert np.array_equal(held_out.load(0), np.asarray(picture(3))[:, 4:36])
 
 
+def test_another_column_can_be_named_and_a_missing_one_lists_the_present(tmp_path):
+    write_parquet(tmp_path / "train-00000-of-00001.parquet", [picture(0)])
+    with pytest.raises(ValueError, match=r"no column 'photo'; it has \['image'\].*--image_column"):
+        ImageDataset(tmp_path, "train", 32, image_column="photo")
+
+
 def test_decoded_pictures_may_be_kept(folder):
     kept, fresh = (ImageDataset(folder, resolution=16, keep_decoded=k) for k in (True, False))
     assert np.array_equal(kept.load(3), fresh.load(3))

@@ -200,6 +200,28 @@ def test_old_checkpoints_are_removed_and_partial_ones_ignored(faces, tmp_path):
         latest_checkpoint(tmp_path, tmp_path / "checkpoint-77")
 
 
+def test_epochs_count_passes_over_the_data(faces, tmp_path):
+    train(config(faces, tmp_path, **TINY_GAN, num_train_epochs=1))  # 10 pictures in batches of 4
+    lines = (tmp_path / "logs" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == 3
+
+
+def test_averaged_weights_are_released_unless_switched_off(faces, tmp_path):
+    averaged, last = (
+        train(config(faces, tmp_path / str(use), **TINY_GAN, use_ema=use, ema_decay=0.5))
+        for use in (True, False)
+    )
+    assert not same(weights_of(averaged, "gan"), weights_of(last, "gan"))
+
+
+def test_a_token_is_not_logged(faces, tmp_path):
+    train(config(faces, tmp_path, **{**TINY_GAN, "max_train_steps": 1}, hub_token="hf_secret"))
+    logged = [p.read_bytes() for p in (tmp_path / "logs").rglob("*") if p.is_file()]
+    assert logged and not any(b"hf_secret" in content for content in logged)
+    with pytest.raises(ValueError, match="hf auth login"):
+        config(faces, tmp_path, **TINY_GAN, hub_token="hf_secret", report_to="wandb")
+
+
 def test_bf16_training_runs_and_saves_finite_weights(faces, tmp_path):
     fields = {**TINY_GAN, "max_train_steps": 2, "mixed_precision": "bf16"}
     weights = weights_of(train(config(faces, tmp_path, **fields)), "gan")

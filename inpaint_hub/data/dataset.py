@@ -26,12 +26,21 @@ class ImageDataset(Dataset):
         split: "train" or "validation".
         resolution: side of the squares in px.
         max_images: keep only the first so many.
+        image_column: column of the parquet files that holds {bytes, path}.
         keep_decoded: hold decoded squares in memory (3 s^2 bytes each) after their first use.
 
     Raises: FileNotFoundError where there is no such folder or it holds no picture.
     """
 
-    def __init__(self, path, split="train", resolution=256, max_images=None, keep_decoded=False):
+    def __init__(
+        self,
+        path,
+        split="train",
+        resolution=256,
+        max_images=None,
+        keep_decoded=False,
+        image_column="image",
+    ):
         if split not in SPLITS:
             raise ValueError(f"split is {split!r}, expected one of {SPLITS}")
         root = Path(path)
@@ -44,7 +53,9 @@ class ImageDataset(Dataset):
             root.glob(f"data/{split}-*.parquet")
         )
         if parquet:
-            self.entries = list(itertools.chain.from_iterable(map(_parquet_bytes, parquet)))
+            self.entries = list(
+                itertools.chain.from_iterable(_parquet_bytes(f, image_column) for f in parquet)
+            )
         else:
             folder = root / split if (root / split).is_dir() else root
             endings = Image.registered_extensions()
@@ -83,11 +94,17 @@ class ImageDataset(Dataset):
     __getitem__ = load
 
 
-def _parquet_bytes(file):
+def _parquet_bytes(file, column):
+    """Encoded pictures of one parquet file; only `column` is read."""
     import pyarrow.parquet as pq
 
-    column = pq.read_table(file, columns=["image"])["image"]
-    return [entry["bytes"] for entry in column.to_pylist()]
+    present = pq.read_schema(file).names
+    if column not in present:
+        raise ValueError(
+            f"{str(file)!r} has no column {column!r}; it has {present}; "
+            "name one with --image_column"
+        )
+    return [entry["bytes"] for entry in pq.read_table(file, columns=[column])[column].to_pylist()]
 
 
 class TrainingPairs(Dataset):

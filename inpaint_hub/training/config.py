@@ -22,11 +22,13 @@ class TrainConfig:
     )
     output_dir: str = option("", "where checkpoints, samples, logs and the final pipeline go")
     pretrained_model_name_or_path: str = option(
-        "",
-        "pipeline (folder or Hub id) whose `gan` an encoder is trained on; its encoder, if of the "
-        "same "
-        "kind, is where the training starts",
+        "", "pipeline (folder or Hub id) whose `gan` an encoder is trained on, or trained further"
     )
+    revision: str = option("", "branch, tag or commit of that pipeline on the Hub")
+    variant: str = option("", "read its model.<variant>.safetensors")
+    cache_dir: str = option("", "where downloads are kept; the Hub's usual cache if not given")
+    validation_data_dir: str = option("", "held-out pictures, if not in train_data_dir")
+    image_column: str = option("image", "column of the parquet files that holds {bytes, path}")
     resolution: int = option(64, "side of the training pictures in px, a power of two")
     max_train_samples: int = option(0, "use only the first so many pictures; 0 = all")
     random_flip: bool = option(True, "flip pictures (and, apart from them, masks) at random")
@@ -35,21 +37,27 @@ class TrainConfig:
     train_batch_size: int = option(16, "pictures per process and step")
     gradient_accumulation_steps: int = option(1, "batches whose gradients are summed into one step")
     max_train_steps: int = option(10_000, "optimiser steps of the whole run")
+    num_train_epochs: int = option(0, "passes over the data; 0 = as max_train_steps says")
     learning_rate: float = option(1e-4, "Adam's step size (generator or encoder)")
     discr_learning_rate: float = option(2e-3, "Adam's step size of the discriminator")
     lr_scheduler: str = option(
         "constant", "constant, linear, cosine, ... (diffusers' get_scheduler)"
     )
+    discr_lr_scheduler: str = option("constant", "the same for the discriminator")
     lr_warmup_steps: int = option(0, "steps of linear warm-up")
     adam_beta1: float = option(0.9, "Adam's first decay (stylegan2: 0)")
     adam_beta2: float = option(0.999, "Adam's second decay (stylegan2: 0.99)")
+    adam_weight_decay: float = option(0.0, "decoupled weight decay (AdamW)")
+    adam_epsilon: float = option(1e-8, "Adam's epsilon")
     max_grad_norm: float = option(1.0, "clip the encoder's gradients at this norm; 0 = off")
+    use_ema: bool = option(True, "release the exponential moving average of the weights")
     ema_decay: float = option(
         0.999, "decay of the exponential moving average of the weights per step"
     )
     mixed_precision: Literal["no", "bf16", "fp16"] = option(
         "no", "bf16 is fast on GPUs and on CPUs with AMX or AVX512-BF16, slow on others"
     )
+    allow_tf32: bool = option(False, "TF32 matrix products on NVIDIA GPUs")
     dataloader_num_workers: int = option(0, "processes that decode pictures")
 
     checkpointing_steps: int = option(500, "steps between checkpoints")
@@ -60,6 +68,12 @@ class TrainConfig:
     report_to: str = option(
         "jsonl,tensorboard", "comma-separated trackers: jsonl, tensorboard, any accelerate knows"
     )
+    logging_dir: str = option("logs", "folder of the trackers' files, inside output_dir")
+    tracker_project_name: str = option("train", "the run's name in its trackers")
+    push_to_hub: bool = option(False, "upload the finished pipeline")
+    hub_model_id: str = option("", "its repository (owner/name); output_dir's name if not given")
+    hub_private_repo: bool = option(False, "make a new repository private")
+    hub_token: str = option("", "token to upload with, if not logged in")
     logging_steps: int = option(20, "steps between log lines")
 
     z_dim: int = option(512, "size of z")
@@ -117,6 +131,11 @@ class TrainConfig:
                 f"--method {self.method} needs --pretrained_model_name_or_path, a pipeline whose "
                 f"`gan` it "
                 "trains on; train one first with --method stylegan2"
+            )
+        if self.hub_token and "wandb" in self.report_to:
+            raise ValueError(
+                "--hub_token with --report_to wandb: the run's log could hold the token; log in with "
+                "`hf auth login` instead"
             )
         for name in ("train_batch_size", "max_train_steps", "gradient_accumulation_steps"):
             if getattr(self, name) < 1:

@@ -24,9 +24,7 @@ class EncoderTraining(TrainingMethod):
 
     def __init__(self, config, accelerator):
         super().__init__(config, accelerator)
-        gan = StyleGAN2Generator.from_pretrained(
-            config.pretrained_model_name_or_path, subfolder="gan"
-        )
+        gan = self.load_pretrained(StyleGAN2Generator, "gan")
         if gan.resolution != config.resolution:
             raise ValueError(
                 f"--resolution is {config.resolution} but the generator in "

@@ -4,6 +4,7 @@ Order of a run: data -> method -> (resume) -> step, log, sample, checkpoint ... 
 directory.
 """
 
+import dataclasses
 import json
 import math
 import shutil
@@ -49,9 +50,9 @@ class JSONLinesTracker(GeneralTracker):
             lines.write(json.dumps({"step": step, **values}) + "\n")
 
 
-def make_trackers(names, output_dir):
+def make_trackers(names, run_name, logging_dir):
     """Comma-separated names -> what Accelerator(log_with=...) takes."""
-    ours = {"jsonl": lambda: JSONLinesTracker("train", output_dir / "logs")}
+    ours = {"jsonl": lambda: JSONLinesTracker(run_name, logging_dir)}
     return [ours[n]() if n in ours else n for n in names.split(",") if n]
 
 
@@ -135,10 +136,12 @@ def validation_batch(config, device):
 
     Without a validation split the first training pictures serve, which the grid then shows.
     """
+    folder = config.validation_data_dir or config.train_data_dir
+    options = {"resolution": config.resolution, "image_column": config.image_column}
     try:
-        pictures = ImageDataset(config.train_data_dir, "validation", config.resolution)
+        pictures = ImageDataset(folder, "validation", **options)
     except FileNotFoundError:
-        pictures = ImageDataset(config.train_data_dir, "train", config.resolution)
+        pictures = ImageDataset(config.train_data_dir, "train", **options)
     pairs = TrainingPairs(pictures, seed=config.seed, random_flip=False)
     shown = [pairs[(0, i)] for i in range(min(config.num_validation_images, len(pairs)))]
     return (torch.stack([pair[k] for pair in shown]).to(device) for k in ("image", "mask"))
@@ -153,20 +156,28 @@ def train(config):
         any step; FloatingPointError when a loss is not finite.
     """
     output_dir = Path(config.output_dir)
+    logging_dir = output_dir / config.logging_dir
     accelerator = Accelerator(
         mixed_precision=config.mixed_precision,
         gradient_accumulation_steps=config.gradient_accumulation_steps,
-        log_with=make_trackers(config.report_to, output_dir),
-        project_config=ProjectConfiguration(str(output_dir), str(output_dir / "logs")),
+        log_with=make_trackers(config.report_to, config.tracker_project_name, logging_dir),
+        project_config=ProjectConfiguration(str(output_dir), str(logging_dir)),
     )
     set_seed(config.seed)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.allow_tf32
     pictures = ImageDataset(
         config.train_data_dir,
         "train",
         config.resolution,
         max_images=config.max_train_samples or None,
         keep_decoded=True,
+        image_column=config.image_column,
     )
+    if config.num_train_epochs:
+        per_step = config.train_batch_size * config.gradient_accumulation_steps
+        steps = math.ceil(len(pictures) / (per_step * accelerator.num_processes))
+        steps *= config.num_train_epochs
+        config = dataclasses.replace(config, max_train_steps=steps)
     method = make_method(config, accelerator)
     progress = Progress()
     accelerator.register_for_checkpointing(progress)
@@ -193,7 +204,8 @@ def train(config):
         generator=torch.Generator(),  # its own, so that it does not advance the global stream
     )
     images, masks = validation_batch(config, accelerator.device)
-    accelerator.init_trackers("train", config={k: v for k, v in vars(config).items()})
+    settings = {name: value for name, value in vars(config).items() if name != "hub_token"}
+    accelerator.init_trackers(config.tracker_project_name, config=settings)
     batches = iter(loader)
     bar = tqdm(
         total=config.max_train_steps,
@@ -235,5 +247,11 @@ def train(config):
     if accelerator.is_main_process:
         with method.released() as pipeline:
             pipeline.save_pretrained(output_dir)
+            if config.push_to_hub:
+                pipeline.push_to_hub(
+                    config.hub_model_id or output_dir.name,
+                    private=config.hub_private_repo or None,
+                    token=config.hub_token or None,
+                )
     accelerator.end_training()
     return output_dir

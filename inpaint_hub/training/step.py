@@ -22,16 +22,22 @@ class TrainingMethod:
         self.device = accelerator.device
         self.models, self.optimizers, self.schedulers = [], [], []
 
-    def prepare(self, model, learning_rate, beta1=None, beta2=None):
+    def prepare(self, model, learning_rate, beta1=None, beta2=None, schedule=None):
         """Give `model` an Adam and a schedule, hand all three to accelerate, return the wrapped
         model."""
         c = self.config
         model.to(self.device, memory_format=torch.channels_last)
         betas = (c.adam_beta1 if beta1 is None else beta1, c.adam_beta2 if beta2 is None else beta2)
-        optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=betas)
+        optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=learning_rate,
+            betas=betas,
+            eps=c.adam_epsilon,
+            weight_decay=c.adam_weight_decay,
+        )
         processes = self.accelerator.num_processes  # accelerate steps the schedule once per process
         scheduler = get_scheduler(
-            c.lr_scheduler,
+            schedule or c.lr_scheduler,
             optimizer,
             num_warmup_steps=c.lr_warmup_steps * processes,
             num_training_steps=c.max_train_steps * processes,
@@ -44,27 +50,43 @@ class TrainingMethod:
 
     def track_average(self, model, decay):
         self.averaged = self.accelerator.unwrap_model(model)
-        self.ema = EMAModel(self.averaged.parameters(), decay=decay)
-        self.accelerator.register_for_checkpointing(self.ema)
+        self.ema = None
+        if self.config.use_ema:
+            self.ema = EMAModel(self.averaged.parameters(), decay=decay)
+            self.accelerator.register_for_checkpointing(self.ema)
 
     def after_step(self):
         """Called once per optimiser step."""
         for scheduler in self.schedulers:
             scheduler.step()
-        self.ema.step(self.averaged.parameters())
+        if self.ema is not None:
+            self.ema.step(self.averaged.parameters())
 
     @contextmanager
     def average_weights(self):
-        """Inside, the trained network holds its averaged weights."""
+        """Inside, the trained network holds its averaged weights (without use_ema: its own)."""
         parameters = list(self.averaged.parameters())
-        self.ema.store(parameters)
-        self.ema.copy_to(parameters)
+        if self.ema is not None:
+            self.ema.store(parameters)
+            self.ema.copy_to(parameters)
         self.averaged.eval()
         try:
             yield self.averaged
         finally:
-            self.ema.restore(parameters)
+            if self.ema is not None:
+                self.ema.restore(parameters)
             self.averaged.train()
+
+    def load_pretrained(self, model_class, subfolder):
+        """Component `subfolder` of the pipeline that pretrained_model_name_or_path names."""
+        c = self.config
+        return model_class.from_pretrained(
+            c.pretrained_model_name_or_path,
+            subfolder=subfolder,
+            revision=c.revision or None,
+            variant=c.variant or None,
+            cache_dir=c.cache_dir or None,
+        )
 
     def minimise(self, loss, model, optimizer):
         self.accelerator.backward(loss)

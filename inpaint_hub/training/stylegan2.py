@@ -20,9 +20,7 @@ class StyleGAN2Training(TrainingMethod):
         c = config
         channels = {"channel_base": c.channel_base, "channel_max": c.channel_max}
         if c.pretrained_model_name_or_path:
-            gan = StyleGAN2Generator.from_pretrained(
-                c.pretrained_model_name_or_path, subfolder="gan"
-            )
+            gan = self.load_pretrained(StyleGAN2Generator, "gan")
         else:
             gan = StyleGAN2Generator(
                 resolution=c.resolution,
@@ -40,6 +38,7 @@ class StyleGAN2Training(TrainingMethod):
             c.discr_learning_rate * lazy,
             c.adam_beta1**lazy,
             c.adam_beta2**lazy,
+            schedule=c.discr_lr_scheduler,
         )
         self.track_average(self.gan, c.ema_decay)
         self.sample_z = torch.randn(64, gan.z_dim, generator=torch.Generator().manual_seed(c.seed))
