@@ -134,7 +134,7 @@ class TrainConfig:
             )
         if self.hub_token and "wandb" in self.report_to:
             raise ValueError(
-                "--hub_token with --report_to wandb: the run's log could hold the token; log in with "
+                "--hub_token with --report_to wandb: its log could hold the token; log in with "
                 "`hf auth login` instead"
             )
         for name in ("train_batch_size", "max_train_steps", "gradient_accumulation_steps"):
