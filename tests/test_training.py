@@ -19,6 +19,7 @@ from inpaint_hub import InvertFillPipeline, PSPPipeline
 from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 from inpaint_hub.training import PRESETS, TrainConfig, parse_config, train
 from inpaint_hub.training.checkpoint import checkpoints, latest_checkpoint
+from inpaint_hub.training.loop import step_generator
 
 ROOT = Path(__file__).parent.parent
 TINY_GAN = {
@@ -158,6 +159,14 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     resumed = train(config(faces, tmp_path / "halves", resume_from_checkpoint="latest", **fields))
     component = "gan" if method == "stylegan2" else "encoder"
     assert same(weights_of(whole, component), weights_of(resumed, component))
+
+
+def test_noise_is_drawn_by_place_in_the_run_alone(faces, tmp_path):
+    run = config(faces, tmp_path, **TINY_GAN)
+    places = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    draws = {p: torch.randn(4, generator=step_generator(run, *p)).tolist() for p in places}
+    assert len({tuple(draw) for draw in draws.values()}) == len(places)
+    assert torch.randn(4, generator=step_generator(run, 1, 0, 0)).tolist() == draws[1, 0, 0]
 
 
 def test_sigterm_saves_a_checkpoint_from_which_the_run_goes_on(faces, tmp_path):
