@@ -7,9 +7,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
-from inpaint_hub.data import EndlessSampler, ImageDataset, TrainingPairs
+from inpaint_hub.data import (
+    EndlessSampler,
+    HubEntries,
+    ImageDataset,
+    StreamedPairs,
+    TrainingPairs,
+    hub_dataset,
+)
 
 
 def picture(seed, size=(40, 32)):
@@ -63,7 +72,7 @@ def test_another_column_can_be_named_and_a_missing_one_lists_the_present(tmp_pat
 def test_decoded_pictures_may_be_kept(folder):
     kept, fresh = (ImageDataset(folder, resolution=16, keep_decoded=k) for k in (True, False))
     assert np.array_equal(kept.load(3), fresh.load(3))
-    assert kept.load(3) is kept.load(3)
+    assert np.shares_memory(kept.load(3), kept.load(3))
 
 
 def test_missing_and_empty_folders_say_what_was_expected(tmp_path):
@@ -114,3 +123,116 @@ def test_two_processes_share_the_order_of_one():
 def test_the_order_continues_where_it_was_left():
     whole = keys(EndlessSampler(7, 3, seed=4), 9)
     assert keys(EndlessSampler(7, 3, seed=4, start_batch=5), 4) == whole[5:]
+
+
+def test_a_random_crop_moves_with_the_epoch_and_the_centre_crop_does_not(folder):
+    free = TrainingPairs(ImageDataset(folder, resolution=32, center_crop=False), 0, False, None)
+    drawn = [free[(epoch, 0)]["image"] for epoch in range(6)]
+    columns = {tuple(image[0, 0, :4].tolist()) for image in drawn}
+    assert len(columns) > 1
+    stored = np.asarray(picture(1)).astype(np.float32)  # 40 x 32: crops differ by their left edge
+    for image in drawn:
+        pixels = (image.permute(1, 2, 0).numpy() + 1) * 127.5
+        assert any(np.allclose(pixels, stored[:, x : x + 32], atol=0.01) for x in range(9))
+    fixed = TrainingPairs(ImageDataset(folder, resolution=32), 0, False, None)
+    assert fixed[(0, 0)]["image"].equal(fixed[(1, 0)]["image"])
+
+
+def test_memory_for_decoded_pictures_is_bounded(folder, monkeypatch):
+    monkeypatch.setattr("inpaint_hub.data.dataset.MAX_KEPT_BYTES", 2 * 16 * 16 * 3)
+    dataset = ImageDataset(folder, resolution=16, keep_decoded=True)
+    for i in range(6):
+        dataset.load(i)
+    assert len(dataset.decoded) == 2
+
+
+def test_an_unreadable_picture_is_replaced_by_the_next_and_named(folder):
+    whole = (folder / "a" / "3.png").read_bytes()
+    (folder / "a" / "3.png").write_bytes(whole[: len(whole) // 2])  # entry 1
+    (folder / "a" / "5.png").write_bytes(b"not a picture")  # entry 2
+    pictures = ImageDataset(folder, resolution=32)
+    assert pictures.name(1).endswith("3.png")
+    pairs = TrainingPairs(pictures, 0, random_flip=False, masks=None)
+    assert [pairs[(0, i)]["unreadable"] for i in range(6)] == [-1, 1, 2, -1, -1, -1]
+    for i in (1, 2):
+        assert pairs[(0, i)]["image"].equal(pairs[(0, 3)]["image"])
+
+
+def test_a_data_set_without_one_readable_picture_is_an_error(tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"no")
+    with pytest.raises(ValueError, match="none of the 2 pictures.*a.png.*--train_data_dir"):
+        TrainingPairs(ImageDataset(tmp_path, resolution=32), 0)[(0, 0)]
+
+
+def test_outpainting_masks_are_borders(folder):
+    pairs = TrainingPairs(ImageDataset(folder, resolution=32), 0, masks="outpainting")
+    for epoch in range(8):
+        mask = pairs[(epoch, 0)]["mask"][0].bool()
+        kept = (~mask).nonzero()
+        (top, left), (bottom, right) = kept.amin(dim=0), kept.amax(dim=0)
+        assert not mask[top : bottom + 1, left : right + 1].any()  # what is kept is a rectangle
+        assert 0.2 <= mask.float().mean() <= 0.8
+        assert mask.all(dim=0).any() or mask.all(dim=1).any()
+
+
+@pytest.fixture
+def datasets(monkeypatch):
+    """The library, without the seconds it sleeps whenever a stream is closed."""
+    library = pytest.importorskip("datasets")
+    monkeypatch.setattr(library.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
+    return library
+
+
+@pytest.fixture
+def hub_layout(tmp_path, datasets):
+    pictures = [picture(i, (16, 16)) for i in range(7)]
+    write_parquet(tmp_path / "train-00000-of-00001.parquet", pictures)
+    return tmp_path
+
+
+def test_the_datasets_library_gives_the_same_pictures(hub_layout):
+    table = hub_dataset(str(hub_layout), None, "train", "image", streaming=False)
+    entries = HubEntries(table, "image")
+    named, local = ImageDataset(None, resolution=16, entries=entries), ImageDataset(hub_layout)
+    assert len(named) == len(local) == 7
+    assert all(np.array_equal(named.load(i), np.asarray(local.open(i))) for i in range(7))
+    with pytest.raises(ValueError, match=r"no column 'photo'; it has \['image'\]"):
+        hub_dataset(str(hub_layout), None, "train", "photo", streaming=False)
+    with pytest.raises(FileNotFoundError, match="cannot be loaded"):
+        hub_dataset(str(hub_layout / "nowhere"), None, "train", "image", streaming=False)
+
+
+def streamed(folder, **options):
+    table = hub_dataset(str(folder), None, "train", "image", streaming=True)
+    return StreamedPairs(table, "image", 16, batch_size=2, seed=5, **options)
+
+
+def test_a_stream_is_shared_out_and_continued_like_a_data_set(hub_layout):
+    whole = list(itertools.islice(streamed(hub_layout), 8))
+    for rank in (0, 1):
+        own = itertools.islice(streamed(hub_layout, rank=rank, num_processes=2), 4)
+        for batch, expected in zip(own, whole[rank::2], strict=True):
+            assert batch["image"].equal(expected["image"])
+            assert batch["mask"].equal(expected["mask"])
+    later = list(itertools.islice(streamed(hub_layout, start_batch=5), 3))
+    assert all(a["mask"].equal(b["mask"]) for a, b in zip(later, whole[5:], strict=True))
+    first_epoch = torch.cat([b["image"] for b in whole])[:7]
+    assert len({tuple(image.flatten().tolist()) for image in first_epoch}) == 7
+
+
+def test_workers_keep_the_streams_order(hub_layout):
+    alone = itertools.islice(streamed(hub_layout), 5)
+    loader = DataLoader(streamed(hub_layout), batch_size=None, num_workers=2)
+    for a, b in zip(alone, itertools.islice(loader, 5), strict=True):
+        assert a["image"].equal(b["image"]) and a["mask"].equal(b["mask"])
+
+
+def test_unreadable_entries_of_a_stream_are_replaced_within_their_batch(tmp_path, datasets):
+    buffer = io.BytesIO()
+    picture(0, (16, 16)).save(buffer, "PNG")
+    rows = [{"bytes": b, "path": None} for b in (buffer.getvalue(), b"no")]
+    pq.write_table(pa.table({"image": rows}), tmp_path / "train-00000-of-00001.parquet")
+    batch = next(iter(streamed(tmp_path, random_flip=False)))
+    assert sorted(batch["unreadable"].tolist())[0] == -1 and batch["unreadable"].max() >= 0
+    assert batch["image"][0].equal(batch["image"][1])

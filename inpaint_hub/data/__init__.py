@@ -1,5 +1,19 @@
 """Pictures for training and evaluation: a folder, or a data set in the Hub's parquet layout."""
 
-from inpaint_hub.data.dataset import EndlessSampler, ImageDataset, TrainingPairs
+from inpaint_hub.data.dataset import (
+    EndlessSampler,
+    HubEntries,
+    ImageDataset,
+    StreamedPairs,
+    TrainingPairs,
+    hub_dataset,
+)
 
-__all__ = ["EndlessSampler", "ImageDataset", "TrainingPairs"]
+__all__ = [
+    "EndlessSampler",
+    "HubEntries",
+    "ImageDataset",
+    "StreamedPairs",
+    "TrainingPairs",
+    "hub_dataset",
+]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from inpaint_hub.masks.regions import outpainting, random_box
+from inpaint_hub.masks.regions import SIDES, outpainting, random_box
 from inpaint_hub.masks.strokes import strokes, width_height
 
 # Named bands of true coverage (hole share of the picture): InvertFill's, and the Dual-path poster's
@@ -85,3 +85,9 @@ def mask_in_band(size, low, high, rng, draw=draw_mixture):
 def training_mask(size, rng, min_coverage=0.05, max_coverage=0.95):
     """One mask of the training mixture with coverage inside the limits."""
     return mask_in_band(size, min_coverage, max_coverage, rng)
+
+
+def outpainting_mask(size, rng):
+    """A border on a random side (left, right, top, bottom) of a quarter to three quarters of the
+    picture (SPEC A11.3)."""
+    return outpainting(size, SIDES[rng.integers(4)], rng.uniform(0.25, 0.75))
