@@ -9,7 +9,7 @@ def main():
     config = parse_config(sys.argv[1:], {name: preset() for name, preset in PRESETS.items()})
     try:
         train(config)
-    except (FileNotFoundError, FloatingPointError, ValueError) as error:
+    except (ImportError, FloatingPointError, OSError, ValueError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
 

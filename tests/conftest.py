@@ -4,6 +4,35 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory):
+    """A folder with pictures, a generator's pipeline and a perceptual network."""
+    from safetensors.torch import save_file
+    from training_runs import TINY
+
+    from inpaint_hub.losses.perceptual import SqueezeNetFeatures
+    from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
+    from inpaint_hub.stylegan2 import StyleGAN2Generator
+
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "pictures").mkdir()
+    for i in range(7):
+        pixels = np.random.default_rng(i).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "pictures" / f"{i}.png")
+    torch.manual_seed(0)
+    names = ("resolution", "z_dim", "w_dim", "num_mapping_layers", "channel_base", "channel_max")
+    gan = StyleGAN2Generator(**{name: TINY[name] for name in names})
+    StyleGAN2Pipeline(gan=gan).save_pretrained(folder / "gan")
+    state = SqueezeNetFeatures().state_dict()
+    save_file({k: v.contiguous() for k, v in state.items()}, folder / "network.safetensors")
+    return folder

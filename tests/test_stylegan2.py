@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from inpaint_hub.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
+from inpaint_hub.losses.adversarial import (
+    discriminator_loss,
+    generator_loss,
+    path_length_penalty,
+    path_lengths,
+    r1_penalty,
+)
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from inpaint_hub.stylegan2.discriminator import minibatch_stddev
 from inpaint_hub.stylegan2.synthesis import channels_at, num_ws
@@ -185,3 +191,51 @@ def test_discriminator_takes_the_mask_exactly_when_built_for_it():
         with_mask(image)
     with pytest.raises(ValueError, match="mask_channel"):
         StyleGAN2Discriminator(**TINY)(image, mask)
+
+
+def second_order_gradients(penalty, model):
+    """Gradient of `penalty()` with respect to all parameters, as one vector."""
+    model.zero_grad()
+    penalty().backward()
+    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
+    return torch.cat([g.flatten() for g in grads])
+
+
+def test_penalties_differentiate_twice_under_bf16_autocast_too():
+    torch.manual_seed(0)
+    judge = StyleGAN2Discriminator(**TINY)
+    gan = StyleGAN2Generator(z_dim=8, w_dim=8, num_mapping_layers=2, **TINY)
+    images, z = torch.randn(8, 3, 32, 32), torch.randn(8, gan.z_dim)
+    noise = torch.randn(8, 3, 32, 32)
+
+    def r1(enabled):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            real = images.clone().requires_grad_()
+            return r1_penalty(judge(real).float(), real)
+
+    def path_length(enabled):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            pictures, ws = gan(z, noise_mode="none", return_ws=True)
+        return path_length_penalty(path_lengths(pictures.float(), ws, noise), 0.5)
+
+    for penalty, model in ((r1, judge), (path_length, gan)):
+        exact, rounded = (
+            second_order_gradients(lambda e=e, f=penalty: f(e), model) for e in (False, True)
+        )
+        assert exact.norm() > 0
+        assert torch.cosine_similarity(exact, rounded, dim=0) > 0.99
+
+
+def test_path_lengths_are_those_of_a_linear_map():
+    matrix = torch.randn(3 * 4 * 4, 5)
+    ws = torch.randn(6, 2, 5, requires_grad=True)
+    pictures = (ws.sum(dim=1) @ matrix.t()).view(6, 3, 4, 4)
+    noise = torch.randn(6, 3, 4, 4)
+    # J^T y is the same for both rows of ws: the mean over rows is one row's squared norm.
+    expected = ((noise / 4).flatten(1) @ matrix).norm(dim=1)
+    lengths = path_lengths(pictures, ws, noise)
+    torch.testing.assert_close(lengths, expected)
+    mean = expected.mean().detach()
+    torch.testing.assert_close(
+        path_length_penalty(lengths, mean), (expected - mean).square().mean()
+    )

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +18,10 @@ from safetensors.torch import load_file
 
 from inpaint_hub import InvertFillPipeline, PSPPipeline
 from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
+from inpaint_hub.stylegan2.resample import upsample
 from inpaint_hub.training import PRESETS, TrainConfig, parse_config, train
-from inpaint_hub.training.checkpoint import checkpoints, latest_checkpoint
-from inpaint_hub.training.loop import step_generator
+from inpaint_hub.training.checkpoint import checkpoints, usable_checkpoint
+from inpaint_hub.training.loop import Run, picture_generators
 
 ROOT = Path(__file__).parent.parent
 TINY_GAN = {
@@ -123,7 +125,13 @@ def test_the_generator_trains_and_its_pipeline_makes_pictures(trained_gan):
         {"method": "invertfill"},
         {"method": "invertfill", "fw_mode": "rgb", "sml_mode": "static"},
         {"method": "invertfill", "fw_mode": "none", "premodulation": False},
+        {"method": "invertfill", "sml_mode": "offset"},
+        {"method": "invertfill", "sml_mode": "offset", "premodulation": False},
+        {"method": "invertfill", "sml_mode": "off"},
+        {"method": "invertfill", "noise_levels": "fine", "adversarial_weight": 0.1},
+        {"method": "invertfill", "train_masks": "outpainting", "center_crop": False},
         {"method": "psp"},
+        {"method": "psp", "adversarial_weight": 0.1, "augment": "ada"},
     ],
     ids=lambda fields: "-".join(map(str, fields.values())),
 )
@@ -147,26 +155,88 @@ def test_an_encoder_trains_on_a_frozen_generator(
 
 
 @pytest.mark.parametrize(
-    "method, accumulation", [("stylegan2", 1), ("invertfill", 1), ("invertfill", 2), ("psp", 1)]
+    "train_generator, moved",
+    [("last_block", {"synthesis.blocks.32"}), ("all", {"synthesis.blocks"})],
 )
-def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
-    faces, encoder_fields, tmp_path, method, accumulation
+def test_the_generator_is_trained_where_asked_for_and_nowhere_else(
+    faces, trained_gan, encoder_fields, tmp_path, train_generator, moved
 ):
-    fields = TINY_GAN if method == "stylegan2" else {"method": method, **encoder_fields}
-    fields = {**fields, "gradient_accumulation_steps": accumulation}
-    whole = train(config(faces, tmp_path / "whole", **fields))
-    train(config(faces, tmp_path / "halves", max_train_steps=2, **fields))
-    resumed = train(config(faces, tmp_path / "halves", resume_from_checkpoint="latest", **fields))
-    component = "gan" if method == "stylegan2" else "encoder"
-    assert same(weights_of(whole, component), weights_of(resumed, component))
+    fields = {"train_generator": train_generator, "adversarial_weight": 0.1, **encoder_fields}
+    before = weights_of(trained_gan, "gan")
+    after = weights_of(train(config(faces, tmp_path, method="invertfill", **fields)), "gan")
+    for name, value in after.items():
+        constant = name.endswith("noise_const")
+        trained = name.startswith(tuple(moved)) and not constant
+        assert torch.equal(value, before[name]) != trained, name
+
+
+def test_the_generator_trained_along_learns_more_slowly(faces, encoder_fields, tmp_path):
+    fields = {"train_generator": "all", "learning_rate": 1e-3, **encoder_fields}
+    method = Run(config(faces, tmp_path, method="invertfill", **fields)).method
+    assert [group["lr"] for group in method.optimizer.param_groups] == [1e-3, 1e-4]
+
+
+@pytest.mark.parametrize("use", ["pretrained_model_name_or_path", "grow_from"])
+def test_a_generator_is_trained_further_with_its_discriminator(faces, trained_gan, tmp_path, use):
+    run = Run(config(faces, tmp_path, **{**TINY_GAN, "resolution": 0, use: str(trained_gan)}))
+    grown = use == "grow_from"
+    assert run.config.resolution == (64 if grown else 32)
+    judged = weights_of(trained_gan, "discriminator")
+    mine = run.method.adversary.discriminator.state_dict()
+    for name, value in judged.items():
+        if grown and name.startswith("from_rgb"):
+            continue
+        if grown and name.startswith("blocks."):
+            number = int(name.split(".")[1])
+            name = name.replace(f"blocks.{number}", f"blocks.{number + 1}", 1)
+        assert torch.equal(mine[name], value), name
+    if not grown:
+        return
+    z = torch.randn(2, 16)
+    smaller = StyleGAN2Pipeline.from_pretrained(trained_gan).gan
+    torch.testing.assert_close(run.method.gan(z), upsample(smaller(z)))
+    train(config(faces, tmp_path, **{**TINY_GAN, "resolution": 64, use: str(trained_gan)}))
+
+
+def test_growing_from_other_widths_says_which(faces, trained_gan, tmp_path):
+    wider = {**TINY_GAN, "resolution": 64, "channel_max": 32, "grow_from": str(trained_gan)}
+    with pytest.raises(ValueError, match="'channel_max': 16.*expected.*'channel_max': 32"):
+        train(config(faces, tmp_path, **wider))
+
+
+def test_adaptation_trains_the_encoder_alone_from_where_it_was(
+    faces, trained_gan, encoder_fields, tmp_path, perceptual_network
+):
+    start = train(config(faces, tmp_path / "start", method="invertfill", **encoder_fields))
+    arguments = ["--preset", "adapt", "--pretrained_model_name_or_path", str(start)]
+    arguments += ["--train_data_dir", str(faces), "--output_dir", str(tmp_path / "adapted")]
+    arguments += ["--perceptual_network", str(perceptual_network), "--learning_rate", "0"]
+    arguments += ["--max_train_steps", "2", "--report_to", "jsonl"]
+    presets = {name: preset() for name, preset in PRESETS.items()}
+    still = train(parse_config(arguments, presets))
+    assert same(weights_of(still, "encoder"), weights_of(start, "encoder"))
+    AcceleratorState._reset_state(True)
+    moved = train(parse_config([*arguments, "--learning_rate", "1e-3"], presets))
+    assert not same(weights_of(moved, "encoder"), weights_of(start, "encoder"))
+    assert same(weights_of(moved, "gan"), weights_of(start, "gan"))
+    assert InvertFillPipeline.from_pretrained(moved).resolution == 32
+    AcceleratorState._reset_state(True)
+    with pytest.raises(ValueError, match="holds a InvertFillPipeline, expected a PSPPipeline"):
+        train(parse_config([*arguments, "--method", "psp"], presets))
 
 
 def test_noise_is_drawn_by_place_in_the_run_alone(faces, tmp_path):
     run = config(faces, tmp_path, **TINY_GAN)
-    places = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
-    draws = {p: torch.randn(4, generator=step_generator(run, *p)).tolist() for p in places}
-    assert len({tuple(draw) for draw in draws.values()}) == len(places)
-    assert torch.randn(4, generator=step_generator(run, 1, 0, 0)).tolist() == draws[1, 0, 0]
+
+    def draws(run, *place):
+        return [torch.randn(3, generator=g).tolist() for g in picture_generators(run, *place)]
+
+    places = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]  # step, micro-batch, process
+    pictures = [tuple(numbers) for place in places for numbers in draws(run, *place)]
+    assert len(set(pictures)) == len(places) * run.train_batch_size
+    assert draws(run, 1, 0, 0) == [list(numbers) for numbers in pictures[4:8]]
+    double = config(faces, tmp_path, **TINY_GAN, train_batch_size=8)
+    assert draws(double, 0, 0, 0) == draws(run, 0, 0, 0) + draws(run, 0, 0, 1)
 
 
 def test_sigterm_saves_a_checkpoint_from_which_the_run_goes_on(faces, tmp_path):
@@ -186,8 +256,8 @@ def test_sigterm_saves_a_checkpoint_from_which_the_run_goes_on(faces, tmp_path):
     run.send_signal(signal.SIGTERM)
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 0 and "Stopped at step" in output
-    saved = latest_checkpoint(tmp_path, "latest")
-    step = int(saved.name.split("-")[1])
+    _, manifest = usable_checkpoint(tmp_path, "latest")
+    step = manifest["step"]
     fields = {**TINY_GAN, "max_train_steps": step + 1, "resume_from_checkpoint": "latest"}
     assert (train(config(faces, tmp_path, **fields)) / "model_index.json").is_file()
 
@@ -204,15 +274,25 @@ def test_old_checkpoints_are_removed_and_partial_ones_ignored(faces, tmp_path):
     train(config(faces, tmp_path, **fields))
     assert [p.name for p in checkpoints(tmp_path)] == ["checkpoint-3", "checkpoint-4"]
     (tmp_path / "checkpoint-9.partial").mkdir()
-    assert latest_checkpoint(tmp_path, "latest").name == "checkpoint-4"
+    assert usable_checkpoint(tmp_path, "latest")[0].name == "checkpoint-4"
     with pytest.raises(FileNotFoundError, match="checkpoint-3.*checkpoint-4"):
-        latest_checkpoint(tmp_path, tmp_path / "checkpoint-77")
+        usable_checkpoint(tmp_path, tmp_path / "checkpoint-77")
 
 
 def test_epochs_count_passes_over_the_data(faces, tmp_path):
     train(config(faces, tmp_path, **TINY_GAN, num_train_epochs=1))  # 10 pictures in batches of 4
     lines = (tmp_path / "logs" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == 3
+
+
+def test_the_averages_half_life_counts_pictures_and_ramps_up(faces, tmp_path):
+    fields = {**TINY_GAN, "ema_half_life_images": 1000, "ema_ramp_up": 0.05}
+    method = Run(config(faces, tmp_path, **fields)).method
+    assert method.average_decay(100_000) ** (1000 / 4) == pytest.approx(0.5)
+    assert method.average_decay(2000) ** (100 / 4) == pytest.approx(0.5)
+    AcceleratorState._reset_state(True)
+    method = Run(config(faces, tmp_path, **TINY_GAN, ema_decay=0.9)).method
+    assert method.average_decay(5) == 0.9
 
 
 def test_averaged_weights_are_released_unless_switched_off(faces, tmp_path):
@@ -232,7 +312,7 @@ def test_a_token_is_not_logged(faces, tmp_path):
 
 
 def test_bf16_training_runs_and_saves_finite_weights(faces, tmp_path):
-    fields = {**TINY_GAN, "max_train_steps": 2, "mixed_precision": "bf16"}
+    fields = {**TINY_GAN, "max_train_steps": 2, "mixed_precision": "bf16", "augment": "ada"}
     weights = weights_of(train(config(faces, tmp_path, **fields)), "gan")
     assert all(torch.isfinite(w).all() for w in weights.values())
 
@@ -250,6 +330,13 @@ def test_a_generator_of_another_size_is_refused_before_training(faces, encoder_f
         (["--method", "psp"], "--pretrained_model_name_or_path"),
         (["--train_batch_size", "0"], "--train_batch_size is 0"),
         (["--output_dir", ""], "--output_dir is missing"),
+        (["--preset", "faces9"], "invalid choice: 'faces9'.*faces64_gan"),
+        (["--train_data_dir", ""], "--train_data_dir and --dataset_name: neither given"),
+        (["--dataset_name", "a/b"], "--train_data_dir and --dataset_name: both given"),
+        (["--streaming"], "give its --dataset_name"),
+        (["--mixed_precision", "fp16"], "use bf16 or no"),
+        (["--grow_from", "g", "--pretrained_model_name_or_path", "g"], "--grow_from"),
+        (["--r1_interval", "0"], "--r1_interval is 0"),
     ],
 )
 def test_bad_flags_say_what_to_do(flags, message, capsys):
@@ -269,6 +356,62 @@ def test_presets_are_valid_and_flags_override_them(name):
         arguments += ["--pretrained_model_name_or_path", "g"]
     parsed = parse_config(arguments, presets)
     assert parsed.seed == 7 and parsed.method == presets[name]["method"]
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"train_data_dir": "EMPTY"}, "holds no picture"),
+        ({"grow_from": "EMPTY"}, "no gan/config.json"),
+        ({"method": "psp", "pretrained_model_name_or_path": "EMPTY"}, "no gan/config.json"),
+        ({"resume_from_checkpoint": "EMPTY/checkpoint-3"}, "does not exist"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_is_not_there_is_reported_before_any_step(faces, tmp_path, fields, message):
+    (tmp_path / "empty").mkdir()
+    fields = {k: v.replace("EMPTY", str(tmp_path / "empty")) for k, v in fields.items()}
+    with pytest.raises(FileNotFoundError, match=message):
+        train(config(faces, tmp_path / "out", **{**TINY_GAN, "resolution": 0, **fields}))
+    assert not (tmp_path / "out" / "logs").exists()
+
+
+def test_unreadable_pictures_are_listed_once(faces, tmp_path):
+    folder = tmp_path / "pictures"
+    shutil.copytree(faces, folder)
+    (folder / "3.png").write_bytes(b"not a picture")
+    train(config(folder, tmp_path / "out", **TINY_GAN, max_train_steps=8))
+    assert (tmp_path / "out" / "unreadable.txt").read_text() == f"{folder / '3.png'}\n"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_named_data_set_is_trained_on(faces, tmp_path, streaming, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
+    data = {"train_data_dir": "", "dataset_name": str(faces), "streaming": streaming}
+    done = train(config(faces, tmp_path, **TINY_GAN, **data))
+    assert (done / "gan" / "model.safetensors").is_file()
+
+
+def test_the_log_holds_speed_and_every_term(trained_gan):
+    lines = [json.loads(x) for x in (trained_gan / "logs" / "metrics.jsonl").open()]
+    assert {"r1_penalty", "path_length", "path_length_penalty"} <= set(lines[0])
+    assert all(x["images_per_second"] > 0 and 0 <= x["data_wait_share"] <= 1 for x in lines)
+
+
+def test_the_card_says_what_was_trained_how_and_on_what(trained_gan, faces):
+    card = (trained_gan / "README.md").read_text()
+    assert f"Data: `{faces.name}`, 32 px. 4 steps of 4 pictures, 16 in all." in card
+    assert "| channel_max | 16 |" in card and "generator_loss" in card
+    assert "not stated by who saved this" not in card and "![samples](samples.png)" in card
+    assert Image.open(trained_gan / "samples.png").size[0] > 32
+    assert str(faces.parent) not in card
+
+
+def test_a_card_of_ones_own_is_left_alone(faces, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    train(config(faces, tmp_path, **{**TINY_GAN, "max_train_steps": 1}))
+    assert (tmp_path / "README.md").read_text() == "mine"
 
 
 def test_the_script_reports_missing_data_without_a_traceback(tmp_path):

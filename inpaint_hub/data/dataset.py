@@ -254,8 +254,8 @@ class TrainingPairs(Dataset):
             pair = draw_pair(pixels, rng, self.random_flip, self.masks)
             return pair | {"unreadable": unreadable}
         raise ValueError(
-            f"none of the {len(pictures)} pictures can be read, as {pictures.name(index)}; expected "
-            "files that Pillow opens; check --train_data_dir"
+            f"none of the {len(pictures)} pictures can be read, as {pictures.name(index)}; "
+            "expected files that Pillow opens; check --train_data_dir"
         )
 
 

@@ -16,6 +16,7 @@ from inpaint_hub.invertfill.structure import MapToStructure, RGBHead
 from inpaint_hub.stylegan2.synthesis import num_ws
 
 FW_MODES = ("feature", "rgb", "none")
+NOISE_LEVELS = {"none": 3, "fine": 2, "middle": 1}  # the first level that noise reaches
 
 
 class InvertFillOutput(NamedTuple):
@@ -43,6 +44,10 @@ class InvertFillEncoder(HubModel):
         fw_mode: how I_m enters the generator: feature | rgb | none (W+ only).
         fw_resolutions: where it enters; all of 4..s where not given.
         branch_channel_max: most channels of the feature branch.
+        mean_offset: the codes are offsets from a mean latent: w_avg, unless forward is given
+            another (SPEC A8, "loss or offset").
+        noise_levels: none | fine | middle (and fine): rows of ws that co_modulate moves by random
+            latents, through a learned gate. Ours, not the paper's (SPEC G3).
 
     Raises: ValueError for sizes or modes that do not exist.
     """
@@ -66,10 +71,16 @@ class InvertFillEncoder(HubModel):
         fw_mode: str = "feature",
         fw_resolutions: list[int] | None = None,
         branch_channel_max: int = 128,
+        mean_offset: bool = False,
+        noise_levels: str = "none",
     ):
         super().__init__()
         if fw_mode not in FW_MODES:
             raise ValueError(f"fw_mode is {fw_mode!r}, expected one of {FW_MODES}")
+        if noise_levels not in NOISE_LEVELS:
+            raise ValueError(
+                f"noise_levels is {noise_levels!r}, expected one of {tuple(NOISE_LEVELS)}"
+            )
         self.resolution, self.mask_channel = resolution, mask_channel
         self.num_ws = num_ws(resolution)
         self.input_size = input_size or min(resolution, 256)
@@ -88,6 +99,10 @@ class InvertFillEncoder(HubModel):
                 MapToStructure(size, structure_channels, w_dim) for size in spatial
             )
             self.pre_modulation = build_pre_modulation(self.num_ws, w_dim, beta_sees_w, shared_fc)
+        self.mean_offset, self.noise_levels = mean_offset, noise_levels
+        if noise_levels != "none":  # zero: what the noise may change is learned
+            rows = sum(level_of(row) >= NOISE_LEVELS[noise_levels] for row in range(self.num_ws))
+            self.noise_gate = nn.Parameter(torch.zeros(rows, w_dim))
         self.fw_mode = fw_mode
         fw_resolutions = self._checked(fw_resolutions)
         if fw_mode == "feature":
@@ -112,11 +127,21 @@ class InvertFillEncoder(HubModel):
         """Start inside the generator's domain, from w's mean and standard deviation, each [w_dim]
         (SPEC A5)."""
         self.w_avg.copy_(w_mean)
+        start = torch.zeros_like(w_mean) if self.mean_offset else w_mean
         for layer in self.pre_modulation or []:
-            layer.initialise(w_mean, w_std)
+            layer.initialise(start, w_std)
 
-    def forward(self, masked_image, mask):
-        """Raises: ValueError for a picture that is not s by s: its features would not fit the
+    def co_modulate(self, ws, offset):
+        """ws [N,L,w_dim] moved by gate * offset in the rows of noise_levels; offset [N,w_dim]:
+        mapped random latents minus the generator's w_avg."""
+        moved = torch.zeros_like(ws)
+        moved[:, -len(self.noise_gate) :] = self.noise_gate * offset[:, None]
+        return ws + moved
+
+    def forward(self, masked_image, mask, mean_latent=None):
+        """mean_latent [w_dim]: what codes are added to in place of w_avg, with mean_offset.
+
+        Raises: ValueError for a picture that is not s by s: its features would not fit the
         generator's."""
         if masked_image.shape[-2:] != (self.resolution, self.resolution):
             raise ValueError(
@@ -125,6 +150,7 @@ class InvertFillEncoder(HubModel):
                 f"use "
                 "the pipeline, which takes pictures of any size"
             )
+        mean_latent = self.w_avg if mean_latent is None else mean_latent
         x = encoder_input(masked_image, mask, self.input_size, self.mask_channel)
         levels = self.backbone(x)
         coarse = [head(level) for head, level in zip(self.rgb_heads, levels)]
@@ -132,13 +158,15 @@ class InvertFillEncoder(HubModel):
         if self.pre_modulation is None:
             structure = torch.zeros_like(level_codes)
             rows = [level_of(row) for row in range(self.num_ws)]
-            ws = self.w_avg + level_codes[:, rows]
+            ws = mean_latent + level_codes[:, rows]
         else:
             structure = torch.stack([m(o) for m, o in zip(self.map_to_structure, coarse)], dim=1)
             normalised = instance_norm(level_codes)
             ws = torch.stack(
                 [pm(level_codes, normalised, structure) for pm in self.pre_modulation], dim=1
             )
+            if self.mean_offset:
+                ws = mean_latent + ws
         latent = FWLatent(ws)
         if self.fw_mode == "feature":
             latent = FWLatent(ws, features=self.image_branch(masked_image, mask))

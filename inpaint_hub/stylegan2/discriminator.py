@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from inpaint_hub.hub import HubModel
+from inpaint_hub.stylegan2.generator import check_growth
 from inpaint_hub.stylegan2.layers import EqualConv2d, EqualLinear
 from inpaint_hub.stylegan2.synthesis import channels_at
 
@@ -54,6 +55,7 @@ class StyleGAN2Discriminator(HubModel):
         mbstd_group_size: int = 4,
     ):
         super().__init__()
+        self.resolution = resolution
         self.mask_channel, self.mbstd_group_size = mask_channel, mbstd_group_size
         resolutions = [2**k for k in range(int(math.log2(resolution)), 1, -1)]
         widths = [channels_at(r, channel_base, channel_max) for r in resolutions]
@@ -75,3 +77,17 @@ class StyleGAN2Discriminator(HubModel):
             x = block(x)
         x = self.conv(minibatch_stddev(x, self.mbstd_group_size))
         return self.out(self.fc(x.flatten(1)))
+
+    @torch.no_grad()
+    def grow_from(self, smaller):
+        """Copy a discriminator of half the resolution: all but from_rgb and the new first block.
+
+        Raises: ValueError where resolution or layers do not fit.
+        """
+        check_growth(self, smaller)
+        for name, part in smaller.named_children():
+            if name == "blocks":
+                for own, copied in zip(self.blocks[1:], part, strict=True):
+                    own.load_state_dict(copied.state_dict())
+            elif name != "from_rgb":
+                getattr(self, name).load_state_dict(part.state_dict())

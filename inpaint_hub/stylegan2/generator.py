@@ -64,15 +64,33 @@ class StyleGAN2Generator(HubModel):
         generator=None,
         mixing_z=None,
         crossover=None,
+        return_ws=False,
     ):
         """mixing_z [N,z_dim] with crossover [N] (int): sample n's style vectors from row
-        crossover[n] on come from mixing_z (style mixing regularisation)."""
+        crossover[n] on come from mixing_z (style mixing regularisation). return_ws: (picture, ws
+        [N,L,w_dim])."""
         ws = self.map(z, truncation_psi)
         if mixing_z is not None:
             row = torch.arange(self.num_ws, device=z.device)
             keep = row[None, :, None] < crossover.to(z.device)[:, None, None]
             ws = torch.where(keep, ws, self.map(mixing_z, truncation_psi))
-        return self.synthesis(ws, noise_mode=noise_mode, generator=generator)
+        if return_ws:  # whoever differentiates by ws needs the very tensor, also where autocast's
+            ws = ws.float()  # results are handed out in fp32
+        picture = self.synthesis(ws, noise_mode=noise_mode, generator=generator)
+        return (picture, ws) if return_ws else picture
+
+    @torch.no_grad()
+    def grow_from(self, smaller):
+        """Copy a generator of half the resolution; the picture is then its picture, up-sampled,
+        until the new block learns to add to it (SPEC G7).
+
+        Raises: ValueError where resolution or layers do not fit.
+        """
+        check_growth(self, smaller)
+        state = smaller.state_dict()
+        missing, unexpected = self.load_state_dict(state, strict=False)
+        assert not unexpected, unexpected
+        self.synthesis.blocks[str(self.resolution)].to_rgb.conv.weight.zero_()
 
     @torch.no_grad()
     def w_statistics(self, num_samples=10_000, generator=None):
@@ -87,3 +105,14 @@ class StyleGAN2Generator(HubModel):
         """Set w_avg to the mean of `num_samples` mapped latents; called after training, never by
         forward."""
         self.w_avg.copy_(self.w_statistics(num_samples, generator)[0])
+
+
+def check_growth(model, smaller):
+    """Raises: ValueError unless `smaller` is `model` at half the resolution, layer for layer."""
+    wanted = {**model.config, "resolution": model.config["resolution"] // 2}
+    if different := {k: v for k, v in smaller.config.items() if wanted.get(k) != v}:
+        expected = {k: wanted.get(k) for k in different}
+        raise ValueError(
+            f"cannot grow from a {type(smaller).__name__} of {different}, expected {expected}; "
+            "start from a pipeline of half the resolution with the same widths"
+        )

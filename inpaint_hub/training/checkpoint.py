@@ -1,35 +1,139 @@
-"""Names and housekeeping of checkpoint-<step> folders."""
+"""checkpoint-<step> folders: written aside and renamed, checked before they are used."""
 
+import hashlib
+import json
 import re
 import shutil
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 NAME = re.compile(r"checkpoint-(\d+)")
+MANIFEST = "checkpoint.json"  # {"step", "method", "num_processes", "files": {name: [bytes, hash]}}
+# Besides OSError: what the writers of torch and of safetensors raise when the disk is full.
+WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
 
 
 def checkpoints(output_dir):
-    """Complete checkpoint folders, oldest first (partial ones have another name)."""
+    """Checkpoint folders, oldest first (unfinished ones have another name)."""
     found = [p for p in Path(output_dir).glob("checkpoint-*") if NAME.fullmatch(p.name)]
     return sorted(found, key=lambda p: int(NAME.fullmatch(p.name).group(1)))
 
 
-def latest_checkpoint(output_dir, wanted):
-    """`latest` -> the newest checkpoint or None; a path -> that path.
+def file_hash(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
-    Raises: FileNotFoundError for a path that does not exist.
+
+def write_manifest(folder, **facts):
+    """Record what a finished folder holds, so that a torn or missing file is noticed."""
+    files = {p.name: [p.stat().st_size, file_hash(p)] for p in sorted(folder.iterdir())}
+    (folder / MANIFEST).write_text(json.dumps({**facts, "files": files}, indent=1))
+
+
+def read_manifest(folder):
+    """The manifest of a folder.
+
+    Raises: ValueError that lists what is missing or damaged.
     """
-    if wanted == "latest":
-        return next(reversed(checkpoints(output_dir)), None)
-    if not Path(wanted).is_dir():
-        raise FileNotFoundError(
-            f"checkpoint {wanted!r} does not exist; expected a checkpoint-<step> folder or "
-            f"`latest`; "
-            f"present in {str(output_dir)!r}: {[p.name for p in checkpoints(output_dir)]}"
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        files = manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder}: no readable {MANIFEST} ({error})") from error
+    broken = []
+    for name, (size, digest) in files.items():
+        path = folder / name
+        if not path.is_file():
+            broken.append(f"{name} is missing")
+        elif path.stat().st_size != size:
+            broken.append(f"{name} has {path.stat().st_size} bytes, expected {size}")
+        elif file_hash(path) != digest:
+            broken.append(f"{name} is damaged")
+    if broken:
+        raise ValueError(f"{folder}: {'; '.join(broken)}")
+    return manifest
+
+
+def usable_checkpoint(output_dir, wanted, say=print):
+    """(folder, manifest) to resume from: for `latest` the newest whole one, or None; else `wanted`.
+
+    say: told which checkpoints were passed over, and why.
+
+    Raises: FileNotFoundError for a path that does not exist; ValueError for a damaged one, or when
+        `latest` finds damaged ones only.
+    """
+    if wanted != "latest":
+        if not Path(wanted).is_dir():
+            raise FileNotFoundError(
+                f"checkpoint {str(wanted)!r} does not exist; expected a checkpoint-<step> folder "
+                f"or `latest`; present in {str(output_dir)!r}: "
+                f"{[p.name for p in checkpoints(output_dir)]}"
+            )
+        return Path(wanted), read_manifest(Path(wanted))
+    found = checkpoints(output_dir)
+    for folder in reversed(found):
+        try:
+            return folder, read_manifest(folder)
+        except ValueError as error:
+            say(f"Passed over a damaged checkpoint: {error}.")
+    if found:
+        raise ValueError(
+            f"all checkpoints in {str(output_dir)!r} are damaged: {[p.name for p in found]}; "
+            "remove them to start anew, or train into another --output_dir"
         )
-    return Path(wanted)
+    return None
 
 
-def prune_checkpoints(output_dir, keep):
-    """Remove all but the newest `keep` checkpoints."""
-    for old in checkpoints(output_dir)[:-keep]:
-        shutil.rmtree(old)
+def check_manifest(folder, manifest, method, num_processes, say=print):
+    """Raises: ValueError for a checkpoint of another method. Says so where a run cannot be
+    continued exactly."""
+    if manifest["method"] != method:
+        raise ValueError(
+            f"{str(folder)!r} was written by --method {manifest['method']}, this run is --method "
+            f"{method}; choose that method, or another --output_dir"
+        )
+    if manifest["num_processes"] != num_processes:
+        say(
+            f"{folder} was written by {manifest['num_processes']} processes, this run has "
+            f"{num_processes}: it goes on, but not with the same batches."
+        )
+
+
+def write_checkpoint(output_dir, step, keep, save_state, is_main, wait, **facts):
+    """checkpoint-<step>, written under another name and renamed when it is whole.
+
+    save_state(path): writes the state, on every process; wait(): lets all processes catch up;
+    facts: for the manifest. Older ones but the newest `keep` are removed.
+
+    Raises: OSError when it cannot be written; the checkpoints there are stay as they are.
+    """
+    final, partial = output_dir / f"checkpoint-{step}", output_dir / f"checkpoint-{step}.partial"
+    replaced = output_dir / f"checkpoint-{step}.replaced"
+    if is_main:
+        for leftover in output_dir.glob("checkpoint-*.*"):
+            shutil.rmtree(leftover)
+    wait()
+    try:
+        save_state(str(partial))
+        wait()
+        if is_main:
+            write_manifest(partial, step=step, **facts)
+    except WRITE_ERRORS as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        good = [p.name for p in checkpoints(output_dir)]
+        raise OSError(
+            f"checkpoint {step} could not be written to {str(output_dir)!r} ({error}); is the disk "
+            f"full? Whole checkpoints: {good}; make room and go on with --resume_from_checkpoint "
+            "latest"
+        ) from error
+    if is_main:
+        if final.exists():
+            final.rename(replaced)
+        partial.rename(final)
+        shutil.rmtree(replaced, ignore_errors=True)
+        for old in checkpoints(output_dir)[:-keep]:
+            # Renamed first: a half-removed folder must not look like a checkpoint.
+            old = old.rename(f"{old}.removed")
+            shutil.rmtree(old)
+    wait()

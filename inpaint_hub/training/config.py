@@ -6,6 +6,21 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args, get_origin
 
 Method = Literal["stylegan2", "invertfill", "psp"]
+AT_LEAST_ONE = (
+    "train_batch_size",
+    "max_train_steps",
+    "gradient_accumulation_steps",
+    "checkpointing_steps",
+    "checkpoints_total_limit",
+    "validation_steps",
+    "num_validation_images",
+    "logging_steps",
+    "r1_interval",
+    "path_length_interval",
+    "mbstd_group_size",
+    "ada_interval",
+    "ada_images",
+)
 
 
 def option(default, text):
@@ -20,6 +35,11 @@ class TrainConfig:
     train_data_dir: str = option(
         "", "folder of pictures or of train-*.parquet (and validation-*.parquet)"
     )
+    dataset_name: str = option(
+        "", "in its place: a data set of the Hub, or a folder, read by the datasets library"
+    )
+    dataset_config_name: str = option("", "configuration of that data set")
+    streaming: bool = option(False, "read that data set from front to back, without storing it")
     output_dir: str = option("", "where checkpoints, samples, logs and the final pipeline go")
     pretrained_model_name_or_path: str = option(
         "", "pipeline (folder or Hub id) whose `gan` an encoder is trained on, or trained further"
@@ -28,10 +48,19 @@ class TrainConfig:
     variant: str = option("", "read its model.<variant>.safetensors")
     cache_dir: str = option("", "where downloads are kept; the Hub's usual cache if not given")
     validation_data_dir: str = option("", "held-out pictures, if not in train_data_dir")
-    image_column: str = option("image", "column of the parquet files that holds {bytes, path}")
-    resolution: int = option(64, "side of the training pictures in px, a power of two")
+    image_column: str = option("image", "column of the data set that holds the pictures")
+    resolution: int = option(
+        0, "side of the training pictures in px, a power of two; 0 = the given generator's"
+    )
+    grow_from: str = option(
+        "", "stylegan2: pipeline of half the resolution whose layers the new networks start from"
+    )
     max_train_samples: int = option(0, "use only the first so many pictures; 0 = all")
+    center_crop: bool = option(True, "cut squares from the centre; off: from a random place")
     random_flip: bool = option(True, "flip pictures (and, apart from them, masks) at random")
+    train_masks: Literal["mixture", "outpainting"] = option(
+        "mixture", "holes: strokes, boxes and borders; or borders alone"
+    )
     seed: int = option(0, "seeds weights, data order, masks, latents and noise")
 
     train_batch_size: int = option(16, "pictures per process and step")
@@ -40,6 +69,7 @@ class TrainConfig:
     num_train_epochs: int = option(0, "passes over the data; 0 = as max_train_steps says")
     learning_rate: float = option(1e-4, "Adam's step size (generator or encoder)")
     discr_learning_rate: float = option(2e-3, "Adam's step size of the discriminator")
+    scale_lr: bool = option(False, "multiply the learning rates by the pictures per step")
     lr_scheduler: str = option(
         "constant", "constant, linear, cosine, ... (diffusers' get_scheduler)"
     )
@@ -47,12 +77,20 @@ class TrainConfig:
     lr_warmup_steps: int = option(0, "steps of linear warm-up")
     adam_beta1: float = option(0.9, "Adam's first decay (stylegan2: 0)")
     adam_beta2: float = option(0.999, "Adam's second decay (stylegan2: 0.99)")
+    discr_adam_beta1: float = option(0.0, "the same for the discriminator")
+    discr_adam_beta2: float = option(0.99, "the same for the discriminator")
     adam_weight_decay: float = option(0.0, "decoupled weight decay (AdamW)")
     adam_epsilon: float = option(1e-8, "Adam's epsilon")
     max_grad_norm: float = option(1.0, "clip the encoder's gradients at this norm; 0 = off")
     use_ema: bool = option(True, "release the exponential moving average of the weights")
     ema_decay: float = option(
         0.999, "decay of the exponential moving average of the weights per step"
+    )
+    ema_half_life_images: int = option(
+        0, "pictures after which an average has half forgotten; 0 = as ema_decay says"
+    )
+    ema_ramp_up: float = option(
+        0.05, "a half-life is at most this share of the pictures seen so far; 0 = off"
     )
     mixed_precision: Literal["no", "bf16", "fp16"] = option(
         "no", "bf16 is fast on GPUs and on CPUs with AMX or AVX512-BF16, slow on others"
@@ -81,8 +119,18 @@ class TrainConfig:
     num_mapping_layers: int = option(8, "fully connected layers from z to w")
     channel_base: int = option(32768, "channels at r px: min(channel_base / r, channel_max)")
     channel_max: int = option(512, "most channels of any layer")
-    r1_gamma: float = option(1.0, "weight of the R1 gradient penalty")
+    r1_gamma: float = option(1.0, "weight of the R1 gradient penalty; 0 = off")
     r1_interval: int = option(16, "steps between R1 penalties")
+    path_length_weight: float = option(2.0, "weight of the path length penalty; 0 = off")
+    path_length_interval: int = option(4, "steps between path length penalties")
+    path_length_decay: float = option(0.01, "share of a new length in their running mean")
+    mbstd_group_size: int = option(4, "pictures compared by the discriminator's last block")
+    augment: Literal["none", "ada"] = option(
+        "none", "ada: augment what the discriminator sees, as much as it overfits"
+    )
+    ada_target: float = option(0.6, "mean sign of D(real) that ADA holds")
+    ada_interval: int = option(4, "steps between changes of ADA's probability")
+    ada_images: int = option(500_000, "pictures in which that probability can go from 0 to 1")
     style_mixing_probability: float = option(0.9, "share of samples made from two latents")
 
     backbone: Literal["irse50", "resnet34", "small"] = option(
@@ -96,13 +144,29 @@ class TrainConfig:
     fw_mode: Literal["feature", "rgb", "none"] = option(
         "feature", "how I_m enters the generator; none = W+ only"
     )
-    sml_mode: Literal["soft", "static"] = option(
-        "soft", "mean latent of the fidelity loss: soft-update or w_avg"
+    sml_mode: Literal["loss", "offset", "static", "off"] = option(
+        "loss",
+        "soft-update mean latent: target of the fidelity loss, or offset of the codes; static: "
+        "w_avg as target; off: no fidelity loss",
     )
     sml_tau: float = option(1e-3, "tau of the soft update")
     sml_num_mean_samples: int = option(16, "latents averaged into one target mean latent")
     sml_arrival_tolerance: float = option(
         0.05, "share of the first gap at which the target is re-sampled"
+    )
+
+    noise_levels: Literal["none", "fine", "middle"] = option(
+        "none", "style vectors that random latents co-modulate, for several answers to one hole"
+    )
+    pretrained_encoder: bool = option(
+        False, "train the given pipeline's encoder further, with its architecture"
+    )
+    train_generator: Literal["none", "last_block", "all"] = option(
+        "none", "blocks of the generator that are trained with the encoder"
+    )
+    generator_lr_scale: float = option(0.1, "their learning rate, as a share of the encoder's")
+    adversarial_weight: float = option(
+        0.0, "weight of a discriminator's loss on composites; 0 = none is trained"
     )
 
     perceptual_network: str = option(
@@ -118,26 +182,54 @@ class TrainConfig:
     lambda_fid: float = option(0.1, "weight of the fidelity loss (Eq. 7)")
 
     def __post_init__(self):
-        if self.resolution < 16 or self.resolution & (self.resolution - 1):
+        """Raises: ValueError for fields that cannot be trained with."""
+        size = self.resolution
+        if size and (size < 16 or size & (size - 1)):
             raise ValueError(
-                f"--resolution is {self.resolution}, expected a power of two of at least 16; use "
-                f"64, 128 or 256"
+                f"--resolution is {size}, expected a power of two of at least 16; use 64, 128 or "
+                "256"
             )
-        for name in ("train_data_dir", "output_dir"):
-            if not getattr(self, name):
-                raise ValueError(f"--{name} is missing; give a folder")
+        if not self.output_dir:
+            raise ValueError("--output_dir is missing; give a folder")
+        if bool(self.train_data_dir) == bool(self.dataset_name):
+            given = "both" if self.train_data_dir else "neither"
+            raise ValueError(
+                f"--train_data_dir and --dataset_name: {given} given, expected one of them"
+            )
+        if self.streaming and not self.dataset_name:
+            raise ValueError("--streaming reads a data set; give its --dataset_name")
+        if self.streaming and self.num_train_epochs:
+            raise ValueError(
+                "--num_train_epochs with --streaming: a stream's length is not known; give "
+                "--max_train_steps"
+            )
         if self.method != "stylegan2" and not self.pretrained_model_name_or_path:
             raise ValueError(
                 f"--method {self.method} needs --pretrained_model_name_or_path, a pipeline whose "
-                f"`gan` it "
-                "trains on; train one first with --method stylegan2"
+                "`gan` it trains on; train one first with --method stylegan2"
+            )
+        if self.grow_from and (self.method != "stylegan2" or self.pretrained_model_name_or_path):
+            raise ValueError(
+                "--grow_from starts --method stylegan2 from half the resolution; leave out "
+                "--pretrained_model_name_or_path, and choose that method"
+            )
+        if self.method == "psp" and self.noise_levels != "none":
+            raise ValueError(
+                "--noise_levels: pSp has no co-modulation; use --method invertfill, or none"
+            )
+        if self.mixed_precision == "fp16" and (
+            self.method == "stylegan2" or self.adversarial_weight
+        ):
+            raise ValueError(
+                "--mixed_precision fp16: the squared gradients of R1 and path length overflow it; "
+                "use bf16 or no"
             )
         if self.hub_token and "wandb" in self.report_to:
             raise ValueError(
                 "--hub_token with --report_to wandb: its log could hold the token; log in with "
                 "`hf auth login` instead"
             )
-        for name in ("train_batch_size", "max_train_steps", "gradient_accumulation_steps"):
+        for name in AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} is {getattr(self, name)}, expected at least 1")
 

@@ -1,61 +1,180 @@
-"""Training steps of the inversion encoders on a frozen generator: InvertFill (Eq. 7) and pSp."""
+"""Training phases of the inversion encoders: InvertFill (Eq. 7) and pSp."""
 
 from contextlib import contextmanager
 
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from inpaint_hub.compositing import composite, mask_out
 from inpaint_hub.inversion.psp import PSPEncoder
-from inpaint_hub.invertfill.encoder import InvertFillEncoder
+from inpaint_hub.invertfill.encoder import InvertFillEncoder, InvertFillOutput
 from inpaint_hub.invertfill.latents import FWLatent
 from inpaint_hub.invertfill.mean_latent import SoftMeanLatent
 from inpaint_hub.losses.objective import InvertFillObjective, LossWeights
 from inpaint_hub.losses.perceptual import load_perceptual_network, perceptual_loss
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.psp import PSPPipeline
-from inpaint_hub.stylegan2 import StyleGAN2Generator
-from inpaint_hub.training.step import TrainingMethod
+from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from inpaint_hub.training.adversary import Adversary
+from inpaint_hub.training.step import TrainingMethod, pipeline_class
+
+
+class Inversion(nn.Module):
+    """Encoder and generator as one module, so that several processes share one backward pass."""
+
+    def __init__(self, encoder, gan):
+        super().__init__()
+        self.encoder, self.gan = encoder, gan
+
+    def forward(self, masked_image, mask, z=None, noise_mode="const", generator=None, **options):
+        """masked_image [N,3,s,s], mask [N,1,s,s] -> (picture [N,3,s,s], what the encoder returned,
+        with the style vectors that were rendered).
+
+        z [N,z_dim]: for co-modulation.
+        """
+        code = self.encoder(masked_image, mask, **options)
+        latent = code.latent if isinstance(code, InvertFillOutput) else FWLatent(code)
+        if z is not None:
+            offset = self.gan.mapping(z) - self.gan.w_avg
+            latent = latent._replace(ws=self.encoder.co_modulate(latent.ws, offset))
+        generated = self.gan.synthesis(
+            latent.ws,
+            latent.features,
+            latent.rgb_features,
+            noise_mode=noise_mode,
+            generator=generator,
+        )
+        return generated, code
 
 
 class EncoderTraining(TrainingMethod):
-    """What InvertFill and pSp share: a frozen generator and a trained encoder."""
+    """What InvertFill and pSp share: a generator, frozen unless asked otherwise, and a trained
+    encoder."""
 
-    needs_masks = True
+    encoder_class = pipeline = None
 
     def __init__(self, config, accelerator):
         super().__init__(config, accelerator)
+        c = config
         gan = self.load_pretrained(StyleGAN2Generator, "gan")
-        if gan.resolution != config.resolution:
+        if gan.resolution != c.resolution:
             raise ValueError(
-                f"--resolution is {config.resolution} but the generator in "
-                f"{config.pretrained_model_name_or_path!r} makes {gan.resolution} px pictures; use "
-                f"that"
+                f"--resolution is {c.resolution} but the generator in "
+                f"{c.pretrained_model_name_or_path!r} makes {gan.resolution} px pictures; use that"
             )
-        self.gan = (
-            gan.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
-        )
-        w_rng = torch.Generator().manual_seed(config.seed)
-        self.w_mean, self.w_std = (w.to(self.device) for w in gan.w_statistics(generator=w_rng))
-        network = load_perceptual_network(config.perceptual_network)
+        self.w_mean, self.w_std = gan.w_statistics(generator=torch.Generator().manual_seed(c.seed))
+        if c.pretrained_encoder:
+            encoder = self.pretrained_encoder().train()
+        else:
+            encoder = self.new_encoder(gan)
+        gan.eval().requires_grad_(False)
+        if c.train_generator != "none":
+            blocks = gan.synthesis.blocks
+            trained = blocks if c.train_generator == "all" else blocks[str(gan.resolution)]
+            trained.requires_grad_(True)
+        network = load_perceptual_network(c.perceptual_network)
         self.network = network.to(self.device, memory_format=torch.channels_last)
-        self.encoder = self.prepare(self.new_encoder(), config.learning_rate)
-        self.track_average(self.encoder, config.ema_decay)
+        groups = [{"params": list(encoder.parameters())}]
+        if c.train_generator != "none":
+            slower = c.learning_rate * c.generator_lr_scale
+            if c.scale_lr:
+                slower *= self.images_per_step
+            groups.append(
+                {"params": [p for p in gan.parameters() if p.requires_grad], "lr": slower}
+            )
+        self.model, self.optimizer = self.prepare(
+            Inversion(encoder, gan), c.learning_rate, groups=groups
+        )
+        self.track_average(self.model)
+        self.w_mean, self.w_std = self.w_mean.to(self.device), self.w_std.to(self.device)
+        self.adversary = None
+        if c.adversarial_weight:
+            discriminator = StyleGAN2Discriminator(
+                resolution=gan.resolution,
+                channel_base=gan.channel_base,
+                channel_max=gan.channel_max,
+                mask_channel=True,
+                mbstd_group_size=c.mbstd_group_size,
+            )
+            self.adversary = Adversary(self, discriminator)
 
-    def step(self, batch, number, rng):
+    def pretrained_encoder(self):
+        """The encoder of the pipeline whose generator is used."""
+        found, expected = pipeline_class(self.config), self.pipeline.__name__
+        if found != expected:
+            raise ValueError(
+                f"{self.config.pretrained_model_name_or_path!r} holds a {found}, expected a "
+                f"{expected} whose encoder --method {self.config.method} trains further; choose "
+                "the method it was trained with, or --no-pretrained_encoder for a new encoder"
+            )
+        return self.load_pretrained(self.encoder_class, "encoder")
+
+    @property
+    def networks(self):
+        """The Inversion inside the wrappers."""
+        return self.unwrapped(self.model)
+
+    def features(self, pictures01):
+        """Maps of the perceptual network, in the run's precision."""
+        with self.accelerator.autocast():
+            return self.network(pictures01)
+
+    def options(self, rng):
+        """Further arguments of the model's forward."""
+        return {}
+
+    def invert(self, image, mask, rng):
+        """Generated pictures [N,3,s,s] and the encoder's output, as in training."""
+        return self.model(
+            mask_out(image, mask), mask, noise_mode="random", generator=rng, **self.options(rng)
+        )
+
+    def phases(self, step):
+        if self.adversary is None:
+            return [self.train_encoder]
+        chosen = [self.train_discriminator]
+        if self.config.r1_gamma and step % self.config.r1_interval == 0:
+            chosen.append(
+                lambda batch, rng: self.adversary.penalise(batch["image"], batch["mask"], rng)
+            )
+        return [*chosen, self.train_encoder]
+
+    def train_discriminator(self, batch, rng):
+        """The discriminator sees composites, and where their holes are (SPEC G2)."""
         image, mask = batch["image"], batch["mask"]
-        loss, logs = self.loss(image, mask, rng)
-        self.minimise(loss, self.encoder, self.optimizers[0])
-        return {name: value.detach() for name, value in logs.items()} | {"loss": loss.detach()}
+        with torch.no_grad():
+            generated, _ = self.invert(image, mask, rng)
+        return self.adversary.judge(image, composite(image, generated, mask), mask, rng)
 
-    def render(self, latent, **noise):
-        return self.gan.synthesis(latent.ws, latent.features, latent.rgb_features, **noise)
+    def train_encoder(self, batch, rng):
+        image, mask = batch["image"], batch["mask"]
+        generated, code = self.invert(image, mask, rng)
+        loss, logs = self.loss(image, mask, generated, code)
+        if self.adversary is not None:
+            fooled = self.adversary.fooled(composite(image, generated, mask), mask, rng)
+            logs["adversarial_loss"] = fooled
+            loss = loss + self.config.adversarial_weight * fooled
+        self.minimise(loss, self.model, self.optimizer)
+        return logs | {"loss": loss}
+
+    @contextmanager
+    def released(self):
+        with self.average_weights() as networks:
+            yield self.pipeline(encoder=networks.encoder, gan=networks.gan)
+
+    def save_beside(self, output_dir):
+        if self.adversary is not None:
+            self.adversary.save(output_dir)
 
 
 class InvertFillTraining(EncoderTraining):
-    """InvertFill: the objective of Eq. (7), the soft-update mean latent, a frozen generator."""
+    """InvertFill: the objective of Eq. (7) and the soft-update mean latent."""
 
-    def new_encoder(self):
-        c, gan = self.config, self.gan
+    encoder_class, pipeline = InvertFillEncoder, InvertFillPipeline
+
+    def new_encoder(self, gan):
+        c = self.config
         encoder = InvertFillEncoder(
             resolution=gan.resolution,
             w_dim=gan.w_dim,
@@ -68,25 +187,29 @@ class InvertFillTraining(EncoderTraining):
             structure_channels=c.structure_channels,
             premodulation=c.premodulation,
             fw_mode=c.fw_mode,
+            mean_offset=c.sml_mode == "offset",
+            noise_levels=c.noise_levels,
         )
-        encoder.initialise_latents(self.w_mean.cpu(), self.w_std.cpu())
+        encoder.initialise_latents(self.w_mean, self.w_std)
         return encoder
 
     def __init__(self, config, accelerator):
         super().__init__(config, accelerator)
         c = config
-        self.mean_latent = SoftMeanLatent(
-            self.gan.mapping,
-            mode=c.sml_mode,
-            tau=c.sml_tau,
-            num_mean_samples=c.sml_num_mean_samples,
-            arrival_tolerance=c.sml_arrival_tolerance,
-            w_avg=self.w_mean,
-            generator=torch.Generator().manual_seed(c.seed),
-        )
-        accelerator.register_for_checkpointing(self.mean_latent)
+        self.mean_latent = None
+        if c.sml_mode != "off":
+            self.mean_latent = SoftMeanLatent(
+                self.networks.gan.mapping,
+                mode="static" if c.sml_mode == "static" else "soft",
+                tau=c.sml_tau,
+                num_mean_samples=c.sml_num_mean_samples,
+                arrival_tolerance=c.sml_arrival_tolerance,
+                w_avg=self.w_mean,
+                generator=torch.Generator().manual_seed(c.seed),
+            )
+            accelerator.register_for_checkpointing(self.mean_latent)
         self.objective = InvertFillObjective(
-            self.network,
+            self.features,
             LossWeights(
                 valid=c.valid_weight,
                 hole=c.hole_weight,
@@ -94,45 +217,50 @@ class InvertFillTraining(EncoderTraining):
                 style=c.style_weight,
                 tv=c.tv_weight,
                 multi_scale=c.lambda_msr,
-                fidelity=c.lambda_fid,
+                fidelity=c.lambda_fid if c.sml_mode in ("loss", "static") else 0.0,
             ),
             msr_min_size=c.msr_min_size,
         )
 
-    def loss(self, image, mask, rng):
-        code = self.encoder(mask_out(image, mask), mask)
-        generated = self.render(code.latent, noise_mode="random", generator=rng)
-        w_bar = self.mean_latent.w_bar_online.to(self.device)
+    def options(self, rng):
+        options = {}
+        if self.config.sml_mode == "offset":
+            options["mean_latent"] = self.mean_latent.w_bar_online.to(self.device)
+        if self.networks.encoder.noise_levels != "none":
+            options["z"] = self.normal(rng, self.networks.gan.z_dim)
+        return options
+
+    def loss(self, image, mask, generated, code):
+        w_bar = self.w_mean
+        if self.mean_latent is not None:
+            w_bar = self.mean_latent.w_bar_online.to(self.device)
         return self.objective(
             image, mask, generated, code.coarse, code.latent.ws, w_bar, self.w_std
         )
 
-    def after_step(self):
-        super().after_step()
-        self.mean_latent.step()
+    def after_step(self, step):
+        super().after_step(step)
+        if self.mean_latent is not None:
+            self.mean_latent.step()
 
     @torch.no_grad()
     def sample_rows(self, images, masks):
         masked = mask_out(images, masks)
-        with self.average_weights() as encoder:
-            code = encoder(masked, masks)
-        generated = self.render(code.latent)
+        with self.average_weights() as networks:
+            generated, code = networks(masked, masks)
         size = images.shape[-2:]
-        coarse = [torch.nn.functional.interpolate(o, size, mode="nearest") for o in code.coarse]
+        coarse = [F.interpolate(o, size, mode="nearest") for o in code.coarse]
         return [masked, *coarse, generated, composite(images, generated, masks), images]
-
-    @contextmanager
-    def released(self):
-        with self.average_weights() as encoder:
-            yield InvertFillPipeline(encoder=encoder, gan=self.gan)
 
 
 class PSPTraining(EncoderTraining):
     """pSp on masked pictures: mean squared error and perceptual loss on the whole picture (SPEC
     D)."""
 
-    def new_encoder(self):
-        c, gan = self.config, self.gan
+    encoder_class, pipeline = PSPEncoder, PSPPipeline
+
+    def new_encoder(self, gan):
+        c = self.config
         encoder = PSPEncoder(
             resolution=gan.resolution,
             w_dim=gan.w_dim,
@@ -141,16 +269,14 @@ class PSPTraining(EncoderTraining):
             mask_channel=c.mask_channel,
             style_channels=c.style_channels,
         )
-        encoder.set_w_avg(self.w_mean.cpu())
+        encoder.set_w_avg(self.w_mean)
         return encoder
 
-    def loss(self, image, mask, rng):
-        ws = self.encoder(mask_out(image, mask), mask)
-        generated = self.render(FWLatent(ws), noise_mode="random", generator=rng)
+    def loss(self, image, mask, generated, code):
         real01, fake01 = (image + 1) / 2, (generated + 1) / 2
         logs = {
             "reconstruction_loss": (fake01 - real01).square().mean(),
-            "perceptual_loss": perceptual_loss(self.network(fake01), self.network(real01)),
+            "perceptual_loss": perceptual_loss(self.features(fake01), self.features(real01)),
         }
         c = self.config
         total = (
@@ -162,11 +288,6 @@ class PSPTraining(EncoderTraining):
     @torch.no_grad()
     def sample_rows(self, images, masks):
         masked = mask_out(images, masks)
-        with self.average_weights() as encoder:
-            generated = self.render(FWLatent(encoder(masked, masks)))
+        with self.average_weights() as networks:
+            generated, _ = networks(masked, masks)
         return [masked, generated, composite(images, generated, masks), images]
-
-    @contextmanager
-    def released(self):
-        with self.average_weights() as encoder:
-            yield PSPPipeline(encoder=encoder, gan=self.gan)

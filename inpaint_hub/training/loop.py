@@ -1,27 +1,43 @@
 """The training loop: the only place that knows accelerate.
 
-Order of a run: data -> method -> (resume) -> step, log, sample, checkpoint ... -> pipeline
+Order of a run: method -> data -> (resume) -> step, log, sample, checkpoint ... -> pipeline
 directory.
 """
 
 import dataclasses
 import json
 import math
-import shutil
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.tracking import GeneralTracker, on_main_process
 from accelerate.utils import ProjectConfiguration, set_seed
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from inpaint_hub.data import EndlessSampler, ImageDataset, TrainingPairs
-from inpaint_hub.training.checkpoint import latest_checkpoint, prune_checkpoints
+from inpaint_hub.data import (
+    EndlessSampler,
+    HubEntries,
+    ImageDataset,
+    StreamedPairs,
+    TrainingPairs,
+    hub_dataset,
+)
+from inpaint_hub.training.checkpoint import (
+    check_manifest,
+    checkpoints,
+    usable_checkpoint,
+    write_checkpoint,
+)
+from inpaint_hub.training.release import release
 from inpaint_hub.training.samples import sample_grid
+from inpaint_hub.training.step import component_config, hub_options
+
+UNREADABLE_LIST = "unreadable.txt"
 
 
 class JSONLinesTracker(GeneralTracker):
@@ -30,11 +46,10 @@ class JSONLinesTracker(GeneralTracker):
     name = "jsonl"
     requires_logging_directory = True
 
-    @on_main_process
     def __init__(self, run_name, logging_dir):
+        # No on_main_process here: before there is an Accelerator, it would settle for one process.
         super().__init__()
         self.file = Path(logging_dir) / "metrics.jsonl"
-        self.file.parent.mkdir(parents=True, exist_ok=True)
 
     @property
     def tracker(self):
@@ -42,7 +57,15 @@ class JSONLinesTracker(GeneralTracker):
 
     @on_main_process
     def store_init_configuration(self, values):
+        self.file.parent.mkdir(parents=True, exist_ok=True)
         (self.file.parent / "config.json").write_text(json.dumps(values, indent=1))
+
+    def forget_after(self, step):
+        """Drop the lines a killed run wrote after the checkpoint it is resumed from."""
+        if self.file.is_file():
+            lines = [x for x in self.file.read_text().splitlines(True) if x.endswith("\n")]
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            self.file.write_text("".join(kept))
 
     @on_main_process
     def log(self, values, step=None, **kwargs):
@@ -82,27 +105,14 @@ class Progress:
         self.step = state["step"]
 
 
-def save_checkpoint(accelerator, output_dir, step, keep):
-    """checkpoint-<step>, written under another name and renamed when complete; every rank takes
-    part."""
-    final = output_dir / f"checkpoint-{step}"
-    partial = output_dir / f"checkpoint-{step}.partial"
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(partial))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
-        prune_checkpoints(output_dir, keep)
-
-
 def check_finite(values, step, output_dir):
-    """Raises: FloatingPointError that names the term, the step and the last good checkpoint."""
+    """Raises: FloatingPointError that names the terms, the step and the last good checkpoint."""
     broken = [name for name, value in values.items() if not math.isfinite(value)]
     if broken:
+        good = next(reversed(checkpoints(output_dir)), None)
         raise FloatingPointError(
-            f"{', '.join(broken)} is not finite at step {step}; last good checkpoint: "
-            f"{latest_checkpoint(output_dir, 'latest')}; resume with a lower --learning_rate"
+            f"{', '.join(broken)} is not finite at step {step}; last good checkpoint: {good}; "
+            "resume with a lower --learning_rate"
         )
 
 
@@ -125,26 +135,320 @@ class StopSignal:
             signal.signal(number, handler)
 
 
-def step_generator(config, step, micro_batch, rank):
-    """torch.Generator for one micro-batch, keyed by where in the run it is."""
-    words = np.random.SeedSequence((config.seed, step, micro_batch, rank)).generate_state(2)
-    return torch.Generator().manual_seed(int(words[0]) << 32 | int(words[1]))
+def picture_generators(config, step, micro_batch, rank, device="cpu"):
+    """One torch.Generator for each picture of a micro-batch, keyed by its place in the run."""
+    first = rank * config.train_batch_size
+    generators = []
+    for place in range(first, first + config.train_batch_size):
+        key = np.random.SeedSequence((config.seed, step, micro_batch, place)).generate_state(2)
+        seed = int(key[0]) << 32 | int(key[1])
+        generators.append(torch.Generator(device).manual_seed(seed))
+    return generators
 
 
-def validation_batch(config, device):
+def with_resolution(config):
+    """The config with the given generator's resolution where none is asked for."""
+    if config.resolution:
+        return config
+    resolution = 64
+    if config.grow_from:
+        smaller = dataclasses.replace(config, grow_from="", resolution=64)
+        smaller = dataclasses.replace(smaller, pretrained_model_name_or_path=config.grow_from)
+        resolution = 2 * component_config(smaller, "gan")["resolution"]
+    elif config.pretrained_model_name_or_path:
+        resolution = component_config(config, "gan")["resolution"]
+    return dataclasses.replace(config, resolution=resolution)
+
+
+def training_pictures(config):
+    """What is trained on: an ImageDataset, or a stream of the datasets library.
+
+    Raises: FileNotFoundError, ValueError, ImportError for data that is not there.
+    """
+    if config.streaming:
+        return open_hub_dataset(config, "train")
+    entries = None
+    if config.dataset_name:
+        entries = HubEntries(open_hub_dataset(config, "train"), config.image_column)
+    return ImageDataset(
+        config.train_data_dir,
+        "train",
+        config.resolution,
+        max_images=config.max_train_samples or None,
+        keep_decoded=True,
+        image_column=config.image_column,
+        center_crop=config.center_crop,
+        entries=entries,
+    )
+
+
+def open_hub_dataset(config, split):
+    name, configuration = config.dataset_name, config.dataset_config_name or None
+    column, streaming = config.image_column, config.streaming
+    return hub_dataset(name, configuration, split, column, streaming, **hub_options(config))
+
+
+def training_batches(config, pictures, masks, rank, num_processes, first_step):
+    """Iterator over this process's micro-batches from optimiser step `first_step` on."""
+    start_batch = first_step * config.gradient_accumulation_steps
+    options = {
+        "num_workers": config.dataloader_num_workers,
+        "generator": torch.Generator(),  # its own, so that it does not advance the global stream
+    }
+    if config.streaming:
+        pairs = StreamedPairs(
+            pictures,
+            config.image_column,
+            config.resolution,
+            config.train_batch_size,
+            config.seed,
+            config.random_flip,
+            masks,
+            config.center_crop,
+            rank,
+            num_processes,
+            start_batch,
+        )
+        return iter(DataLoader(pairs, batch_size=None, **options))
+    pairs = TrainingPairs(pictures, config.seed, config.random_flip, masks)
+    order = EndlessSampler(
+        len(pictures), config.train_batch_size, config.seed, rank, num_processes, start_batch
+    )
+    return iter(DataLoader(pairs, batch_sampler=order, **options))
+
+
+def validation_batch(config, pictures, device):
     """(images, masks) of the sample grid: the first held-out pictures with fixed masks.
 
     Without a validation split the first training pictures serve, which the grid then shows.
     """
-    folder = config.validation_data_dir or config.train_data_dir
     options = {"resolution": config.resolution, "image_column": config.image_column}
-    try:
-        pictures = ImageDataset(folder, "validation", **options)
-    except FileNotFoundError:
-        pictures = ImageDataset(config.train_data_dir, "train", **options)
-    pairs = TrainingPairs(pictures, seed=config.seed, random_flip=False)
-    shown = [pairs[(0, i)] for i in range(min(config.num_validation_images, len(pairs)))]
-    return (torch.stack([pair[k] for pair in shown]).to(device) for k in ("image", "mask"))
+    folder = config.validation_data_dir or config.train_data_dir
+    if folder:
+        try:
+            pictures = ImageDataset(folder, "validation", **options)
+        except FileNotFoundError:
+            if config.validation_data_dir:
+                raise
+    masks = config.train_masks
+    if isinstance(pictures, ImageDataset):
+        pairs = TrainingPairs(pictures, seed=config.seed, random_flip=False, masks=masks)
+        shown = [pairs[(0, i)] for i in range(min(config.num_validation_images, len(pairs)))]
+        return (torch.stack([pair[k] for pair in shown]).to(device) for k in ("image", "mask"))
+    size, column = config.num_validation_images, config.image_column
+    stream = StreamedPairs(pictures, column, config.resolution, size, config.seed, False, masks)
+    shown = next(iter(stream))
+    return (shown[k].to(device) for k in ("image", "mask"))
+
+
+class UnreadablePictures:
+    """Counts the pictures that could not be read, and lists them in a file, once each."""
+
+    def __init__(self, output_dir, pictures):
+        self.file, self.pictures, self.seen = output_dir / UNREADABLE_LIST, pictures, set()
+
+    def note(self, batch):
+        for index in batch.pop("unreadable").tolist():
+            if index < 0 or index in self.seen:
+                continue
+            self.seen.add(index)
+            known = isinstance(self.pictures, ImageDataset)
+            name = self.pictures.name(index) if known else f"row {index} of the stream"
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open("a") as lines:
+                lines.write(f"{name}\n")
+            tqdm.write(f"{name} cannot be read; another picture takes its place ({self.file}).")
+
+
+class StepLogs:
+    """Means of the logged values over micro-batches and processes."""
+
+    def __init__(self):
+        self.sums, self.counts = {}, {}
+
+    def add(self, values):
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach().float()
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def means(self, accelerator):
+        """{name: float}; every process takes part."""
+        means = {name: total / self.counts[name] for name, total in self.sums.items()}
+        stacked = torch.stack([mean.to(accelerator.device) for mean in means.values()])
+        return dict(zip(means, accelerator.reduce(stacked, "mean").tolist()))
+
+
+class Clock:
+    """Pictures per second and the share of time spent waiting for data, since the last look."""
+
+    def __init__(self, images_per_step):
+        self.images_per_step = images_per_step
+        self.restart()
+
+    def restart(self):
+        self.start, self.waited, self.steps = time.perf_counter(), 0.0, 0
+
+    def next(self, batches):
+        start = time.perf_counter()
+        batch = next(batches)
+        self.waited += time.perf_counter() - start
+        return batch
+
+    def read(self):
+        seconds = time.perf_counter() - self.start
+        values = {
+            "images_per_second": self.steps * self.images_per_step / seconds,
+            "data_wait_share": self.waited / seconds,
+        }
+        self.restart()
+        return values
+
+
+class Run:
+    """One training run: what `train` sets up, and its stages."""
+
+    def __init__(self, config):
+        self.config = config = with_resolution(config)
+        self.output_dir = Path(config.output_dir)
+        logging_dir = self.output_dir / config.logging_dir
+        self.trackers = make_trackers(config.report_to, config.tracker_project_name, logging_dir)
+        self.accelerator = Accelerator(
+            mixed_precision=config.mixed_precision,
+            gradient_accumulation_steps=config.gradient_accumulation_steps,
+            log_with=self.trackers,
+            project_config=ProjectConfiguration(str(self.output_dir), str(logging_dir)),
+            # Buffers are constants here, the same in every process.
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        )
+        set_seed(config.seed)
+        torch.backends.cuda.matmul.allow_tf32 = config.allow_tf32
+        torch.backends.cudnn.allow_tf32 = config.allow_tf32
+        self.pictures = training_pictures(config)
+        if config.num_train_epochs:
+            self.config = config = self.with_steps_of_epochs(config)
+        resumed = self.checkpoint_to_resume()
+        self.method = make_method(config, self.accelerator)
+        self.progress = Progress()
+        self.accelerator.register_for_checkpointing(self.progress)
+        if resumed is not None:
+            self.resume(resumed)
+
+    def with_steps_of_epochs(self, config):
+        per_step = config.train_batch_size * config.gradient_accumulation_steps
+        per_step *= self.accelerator.num_processes
+        steps = config.num_train_epochs * math.ceil(len(self.pictures) / per_step)
+        return dataclasses.replace(config, max_train_steps=steps)
+
+    def checkpoint_to_resume(self):
+        """Folder of the checkpoint that the config asks for, or None."""
+        config, say = self.config, self.accelerator.print
+        if not config.resume_from_checkpoint:
+            return None
+        found = usable_checkpoint(self.output_dir, config.resume_from_checkpoint, say)
+        if found is None:
+            say(f"No checkpoint in {self.output_dir}: starting at step 0.")
+            return None
+        folder, manifest = found
+        check_manifest(folder, manifest, config.method, self.accelerator.num_processes, say)
+        return folder
+
+    def resume(self, folder):
+        try:
+            self.accelerator.load_state(str(folder))
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"{str(folder)!r} does not fit these networks ({error}); give the flags of the run "
+                "that wrote it, or another --output_dir"
+            ) from error
+        for tracker in self.trackers:
+            if isinstance(tracker, JSONLinesTracker) and self.accelerator.is_main_process:
+                tracker.forget_after(self.progress.step)
+        self.accelerator.print(f"Resumed from {folder}.")
+
+    def optimise(self, batches, clock, unreadable):
+        """One optimiser step of every phase; returns its StepLogs."""
+        accelerator, config, step = self.accelerator, self.config, self.progress.step
+        held, generators, logs = [], [], StepLogs()
+        for micro_batch in range(config.gradient_accumulation_steps):
+            batch = clock.next(batches)
+            unreadable.note(batch)
+            held.append({k: v.to(accelerator.device) for k, v in batch.items()})
+            place = (config, step, micro_batch, accelerator.process_index, accelerator.device)
+            generators.append(picture_generators(*place))
+        for phase in self.method.phases(step):
+            for batch, rng in zip(held, generators):
+                with accelerator.accumulate(*self.method.models):
+                    logs.add(phase(batch, rng))
+        self.progress.step += 1
+        self.method.after_step(self.progress.step)
+        return logs
+
+    def save_samples(self, images, masks):
+        grid = sample_grid(self.method.sample_rows(images, masks))
+        (self.output_dir / "samples").mkdir(parents=True, exist_ok=True)
+        grid.save(self.output_dir / "samples" / f"step-{self.progress.step:07d}.png")
+
+    def save_checkpoint(self):
+        """Raises: FloatingPointError instead of keeping broken weights; OSError for a full disk."""
+        for model in self.method.models:
+            norms = torch.stack([p.detach().norm() for p in model.parameters()])
+            check_finite({"a weight": float(norms.sum())}, self.progress.step, self.output_dir)
+        write_checkpoint(
+            self.output_dir,
+            self.progress.step,
+            self.config.checkpoints_total_limit,
+            self.accelerator.save_state,
+            self.accelerator.is_main_process,
+            self.accelerator.wait_for_everyone,
+            method=self.config.method,
+            num_processes=self.accelerator.num_processes,
+        )
+
+    def stop_requested(self, stop):
+        """Whether any process was asked to stop: all must leave the loop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return stop.requested
+        asked = torch.tensor([float(stop.requested)], device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked, "sum") > 0)
+
+    def loop(self):
+        """Steps until the last one, or until a signal asks to stop."""
+        accelerator, config, progress = self.accelerator, self.config, self.progress
+        rank, processes = accelerator.process_index, accelerator.num_processes
+        masks = config.train_masks if self.method.needs_masks else None
+        batches = training_batches(config, self.pictures, masks, rank, processes, progress.step)
+        images, masks = validation_batch(config, self.pictures, accelerator.device)
+        unreadable = UnreadablePictures(self.output_dir, self.pictures)
+        per_step = self.method.images_per_step
+        clock = Clock(per_step)
+        bar = tqdm(
+            total=config.max_train_steps * per_step,
+            initial=progress.step * per_step,
+            unit="img",
+            disable=not accelerator.is_local_main_process,
+            mininterval=5,
+        )
+        last_values = {}
+        with StopSignal() as stop:
+            stopping = False
+            while progress.step < config.max_train_steps and not stopping:
+                logs = self.optimise(batches, clock, unreadable)
+                clock.steps += 1
+                bar.update(per_step)
+                stopping = self.stop_requested(stop)
+                saving = progress.step % config.checkpointing_steps == 0 or stopping
+                if saving or progress.step % config.logging_steps == 0 or progress.step == 1:
+                    last_values = logs.means(accelerator)
+                    check_finite(last_values, progress.step, self.output_dir)
+                    accelerator.log({**last_values, **clock.read()}, step=progress.step)
+                    bar.set_description(f"step {progress.step}")
+                    bar.set_postfix({k: f"{v:.3g}" for k, v in list(last_values.items())[:4]})
+                if progress.step % config.validation_steps == 0 and accelerator.is_main_process:
+                    self.save_samples(images, masks)
+                if saving:
+                    self.save_checkpoint()
+        bar.close()
+        return last_values
 
 
 def train(config):
@@ -152,106 +456,24 @@ def train(config):
 
     SIGTERM or Ctrl-C ends the step, writes a checkpoint and returns without a pipeline.
 
-    Raises: ValueError, FileNotFoundError for data, models or checkpoints that do not fit, before
-        any step; FloatingPointError when a loss is not finite.
+    Raises: ValueError, FileNotFoundError, ImportError for data, models or checkpoints that do not
+        fit, before any step; FloatingPointError when a loss is not finite; OSError when a
+        checkpoint cannot be written.
     """
-    output_dir = Path(config.output_dir)
-    logging_dir = output_dir / config.logging_dir
-    accelerator = Accelerator(
-        mixed_precision=config.mixed_precision,
-        gradient_accumulation_steps=config.gradient_accumulation_steps,
-        log_with=make_trackers(config.report_to, config.tracker_project_name, logging_dir),
-        project_config=ProjectConfiguration(str(output_dir), str(logging_dir)),
-    )
-    set_seed(config.seed)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.allow_tf32
-    pictures = ImageDataset(
-        config.train_data_dir,
-        "train",
-        config.resolution,
-        max_images=config.max_train_samples or None,
-        keep_decoded=True,
-        image_column=config.image_column,
-    )
-    if config.num_train_epochs:
-        per_step = config.train_batch_size * config.gradient_accumulation_steps
-        steps = math.ceil(len(pictures) / (per_step * accelerator.num_processes))
-        steps *= config.num_train_epochs
-        config = dataclasses.replace(config, max_train_steps=steps)
-    method = make_method(config, accelerator)
-    progress = Progress()
-    accelerator.register_for_checkpointing(progress)
-    if config.resume_from_checkpoint:
-        checkpoint = latest_checkpoint(output_dir, config.resume_from_checkpoint)
-        if checkpoint is None:
-            accelerator.print(f"No checkpoint in {output_dir}: starting at step 0.")
-        else:
-            accelerator.load_state(str(checkpoint))
-            accelerator.print(f"Resumed from {checkpoint}.")
-
-    accumulation = config.gradient_accumulation_steps
-    loader = DataLoader(
-        TrainingPairs(pictures, config.seed, config.random_flip, method.needs_masks),
-        batch_sampler=EndlessSampler(
-            len(pictures),
-            config.train_batch_size,
-            config.seed,
-            accelerator.process_index,
-            accelerator.num_processes,
-            start_batch=progress.step * accumulation,
-        ),
-        num_workers=config.dataloader_num_workers,
-        generator=torch.Generator(),  # its own, so that it does not advance the global stream
-    )
-    images, masks = validation_batch(config, accelerator.device)
+    run = Run(config)
+    config, accelerator, output_dir = run.config, run.accelerator, run.output_dir
     settings = {name: value for name, value in vars(config).items() if name != "hub_token"}
     accelerator.init_trackers(config.tracker_project_name, config=settings)
-    batches = iter(loader)
-    bar = tqdm(
-        total=config.max_train_steps,
-        initial=progress.step,
-        disable=not accelerator.is_local_main_process,
-        mininterval=5,
-    )
-    with StopSignal() as stop:
-        while progress.step < config.max_train_steps and not stop.requested:
-            for micro_batch in range(accumulation):
-                rng = step_generator(config, progress.step, micro_batch, accelerator.process_index)
-                batch = {k: v.to(accelerator.device) for k, v in next(batches).items()}
-                with accelerator.accumulate(*method.models):
-                    logs = method.step(batch, progress.step, rng)
-            method.after_step()
-            progress.step += 1
-            bar.update()
-            saving = progress.step % config.checkpointing_steps == 0 or stop.requested
-            if saving or progress.step % config.logging_steps == 0 or progress.step == 1:
-                values = {name: float(value) for name, value in logs.items()}
-                check_finite(values, progress.step, output_dir)
-                accelerator.log(values, step=progress.step)
-                bar.set_postfix({k: f"{v:.3g}" for k, v in list(values.items())[:4]})
-            if progress.step % config.validation_steps == 0 and accelerator.is_main_process:
-                grid = sample_grid(method.sample_rows(images, masks))
-                (output_dir / "samples").mkdir(parents=True, exist_ok=True)
-                grid.save(output_dir / "samples" / f"step-{progress.step:07d}.png")
-            if saving:
-                keep = config.checkpoints_total_limit
-                save_checkpoint(accelerator, output_dir, progress.step, keep)
-    bar.close()
-    if progress.step < config.max_train_steps:
+    values = run.loop()
+    if run.progress.step < config.max_train_steps:
         accelerator.print(
-            f"Stopped at step {progress.step}; --resume_from_checkpoint latest goes on from there."
+            f"Stopped at step {run.progress.step}; --resume_from_checkpoint latest goes on from "
+            "there."
         )
         accelerator.end_training()
         return output_dir
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        with method.released() as pipeline:
-            pipeline.save_pretrained(output_dir)
-            if config.push_to_hub:
-                pipeline.push_to_hub(
-                    config.hub_model_id or output_dir.name,
-                    private=config.hub_private_repo or None,
-                    token=config.hub_token or None,
-                )
+        release(run.method, config, output_dir, run.progress.step, values)
     accelerator.end_training()
     return output_dir

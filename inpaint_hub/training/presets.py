@@ -47,6 +47,7 @@ def faces64_gan():
         "max_grad_norm": 0.0,
         "ema_decay": 0.995,
         "r1_gamma": 0.3,
+        "path_length_weight": 0.0,
         "style_mixing_probability": 0.5,
         "max_train_steps": 4000,
         "checkpointing_steps": 250,
@@ -74,4 +75,108 @@ def faces64_psp():
     return {**SMALL_ENCODER, "method": "psp", "backbone_width": 32}
 
 
-PRESETS = {f.__name__: f for f in (faces64_gan, faces64_invertfill, faces64_psp)}
+def faces128_gan():
+    """StyleGAN2 at 128 px, grown from `faces64_gan`. Not yet run.
+
+    python train_accelerate.py --preset faces128_gan --train_data_dir DATA --output_dir runs/gan128
+        --grow_from runs/gan
+    """
+    return {**faces64_gan(), "resolution": 128, "r1_gamma": 0.6}
+
+
+def faces256_gan():
+    """StyleGAN2 at 256 px in the shape of NVIDIA's paper256 (SPEC C6), for a GPU. Not yet run.
+
+    accelerate launch --mixed_precision bf16 train_accelerate.py --preset faces256_gan
+        --train_data_dir DATA --output_dir runs/gan256
+    """
+    return {
+        "method": "stylegan2",
+        "resolution": 256,
+        "channel_base": 16384,
+        "train_batch_size": 64,
+        "learning_rate": 2.5e-3,
+        "discr_learning_rate": 2.5e-3,
+        "adam_beta1": 0.0,
+        "adam_beta2": 0.99,
+        "max_grad_norm": 0.0,
+        "ema_half_life_images": 20_000,
+        "ema_ramp_up": 0.0,
+        "r1_gamma": 1.0,
+        "augment": "ada",
+        "max_train_steps": 80_000,
+        "checkpointing_steps": 1000,
+        "validation_steps": 1000,
+    }
+
+
+def paper():
+    """InvertFill at 256 px as the paper and SPEC A have it. Not yet run: needs a GPU for days.
+
+    accelerate launch train_accelerate.py --preset paper --train_data_dir DATA
+        --pretrained_model_name_or_path runs/gan256 --output_dir runs/invertfill256
+    """
+    return {
+        "method": "invertfill",
+        "backbone": "irse50",
+        "backbone_width": 64,
+        "style_channels": 512,
+        "structure_channels": 128,
+        "train_batch_size": 8,
+        "learning_rate": 1e-4,
+        "ema_decay": 0.999,
+        "max_train_steps": 300_000,
+        "checkpointing_steps": 2000,
+        "validation_steps": 2000,
+    }
+
+
+def plus():
+    """`paper` and what we add to it: a discriminator on composites, the generator's blocks trained
+    along slowly, noise that gives several answers (SPEC G). Not yet run.
+
+    accelerate launch train_accelerate.py --preset plus --train_data_dir DATA
+        --pretrained_model_name_or_path runs/gan256 --output_dir runs/invertfill256-plus
+    """
+    return {
+        **paper(),
+        "adversarial_weight": 0.1,
+        "train_generator": "all",
+        "noise_levels": "fine",
+        "discr_learning_rate": 1e-3,
+        "r1_gamma": 10.0,
+    }
+
+
+def adapt():
+    """InvertFill's encoder trained further on other pictures, its generator frozen (the paper's
+    adaptation to other domains). What it gives depends on the pictures; not yet measured.
+
+    python train_accelerate.py --preset adapt --train_data_dir my_photos
+        --pretrained_model_name_or_path weights/invertfill-faces-64 --output_dir runs/adapted
+    """
+    return {
+        "method": "invertfill",
+        "pretrained_encoder": True,
+        "train_batch_size": 8,
+        "learning_rate": 1e-4,
+        "ema_decay": 0.99,
+        "max_train_steps": 1000,
+        "checkpointing_steps": 250,
+        "validation_steps": 250,
+    }
+
+
+PRESETS = {
+    f.__name__: f
+    for f in (
+        faces64_gan,
+        faces64_invertfill,
+        faces64_psp,
+        faces128_gan,
+        faces256_gan,
+        paper,
+        plus,
+        adapt,
+    )
+}

@@ -1,37 +1,73 @@
 """The parts of an optimiser step that every method shares; the loop around it knows nothing of
 networks.
 
-A method has `models` (trained, in the order their gradients are accumulated), `step(batch, number,
-rng)` -> log scalars, `sample_rows(images, masks)` -> rows of the sample grid, and `released()` ->
-the pipeline that is saved at the end. Randomness comes from `rng` alone, a torch.Generator that the
-loop seeds by (seed, step, rank): a resumed run continues the same stream.
+A method has `models` (trained), `phases(step)` -> functions phase(batch, rng) -> log scalars, each
+of which ends with an optimiser step of its own, `sample_rows(images, masks)` -> rows of the sample
+grid, and `released()` -> the pipeline that is saved at the end. Randomness comes from `rng` alone,
+one torch.Generator for each picture of the batch, which the loop seeds by the picture's place in
+the run: a resumed run continues the same stream, and two processes draw what one with twice the
+batch would.
 """
 
+import json
 from contextlib import contextmanager
 
 import torch
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 
+from inpaint_hub import hub
+from inpaint_hub.training.augment import draw
+
+INDEX = "model_index.json"
+
+
+def component_config(config, name):
+    """config.json of component `name` of the pipeline that pretrained_model_name_or_path names."""
+    path = config.pretrained_model_name_or_path
+    return json.loads(hub.find_file(path, f"{name}/config.json", **hub_options(config)).read_text())
+
+
+def pipeline_class(config):
+    """Class name of the pipeline that pretrained_model_name_or_path names."""
+    path = config.pretrained_model_name_or_path
+    return json.loads(hub.find_file(path, INDEX, **hub_options(config)).read_text())["_class_name"]
+
+
+def hub_options(config):
+    return {"revision": config.revision or None, "cache_dir": config.cache_dir or None}
+
 
 class TrainingMethod:
     """Parts every method shares: preparation, moving average, schedule."""
+
+    needs_masks = True
 
     def __init__(self, config, accelerator):
         self.config, self.accelerator = config, accelerator
         self.device = accelerator.device
         self.models, self.optimizers, self.schedulers = [], [], []
+        self.images_per_step = (
+            config.train_batch_size * config.gradient_accumulation_steps * accelerator.num_processes
+        )
+        self.step_number = 0
 
-    def prepare(self, model, learning_rate, beta1=None, beta2=None, schedule=None):
+    def prepare(self, model, learning_rate, beta1=None, beta2=None, schedule=None, groups=None):
         """Give `model` an Adam and a schedule, hand all three to accelerate, return the wrapped
-        model."""
+        model and the optimiser. groups: Adam's parameter groups; all that is trained if not
+        given."""
         c = self.config
         model.to(self.device, memory_format=torch.channels_last)
-        betas = (c.adam_beta1 if beta1 is None else beta1, c.adam_beta2 if beta2 is None else beta2)
+        if c.scale_lr:
+            learning_rate = learning_rate * self.images_per_step
+        trained = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
-            model.parameters(),
+            groups or [{"params": trained}],
             lr=learning_rate,
-            betas=betas,
+            betas=(
+                c.adam_beta1 if beta1 is None else beta1,
+                c.adam_beta2 if beta2 is None else beta2,
+            ),
             eps=c.adam_epsilon,
             weight_decay=c.adam_weight_decay,
         )
@@ -46,35 +82,51 @@ class TrainingMethod:
         self.models.append(model)
         self.optimizers.append(optimizer)
         self.schedulers.append(scheduler)
-        return model
+        return model, optimizer
 
-    def track_average(self, model, decay):
-        self.averaged = self.accelerator.unwrap_model(model)
+    def unwrapped(self, model):
+        return self.accelerator.unwrap_model(model)
+
+    def track_average(self, model):
+        """Keep the moving average of what is trained in `model`."""
+        self.averaged = self.unwrapped(model)
+        self.averaged_parameters = [p for p in self.averaged.parameters() if p.requires_grad]
         self.ema = None
         if self.config.use_ema:
-            self.ema = EMAModel(self.averaged.parameters(), decay=decay)
+            self.ema = EMAModel(self.averaged_parameters, decay=self.config.ema_decay)
             self.accelerator.register_for_checkpointing(self.ema)
 
-    def after_step(self):
-        """Called once per optimiser step."""
+    def average_decay(self, images_seen):
+        """Decay of one step: ema_decay, or the half-life in pictures, at first shortened to
+        ema_ramp_up of those seen (Karras et al., NeurIPS 2020)."""
+        c = self.config
+        if not c.ema_half_life_images:
+            return c.ema_decay
+        half_life = c.ema_half_life_images
+        if c.ema_ramp_up:
+            half_life = min(half_life, images_seen * c.ema_ramp_up)
+        return 0.5 ** (self.images_per_step / max(half_life, 1e-8))
+
+    def after_step(self, step):
+        """Called once per optimiser step, with the number of finished ones."""
         for scheduler in self.schedulers:
             scheduler.step()
         if self.ema is not None:
-            self.ema.step(self.averaged.parameters())
+            self.ema.decay = self.average_decay(step * self.images_per_step)
+            self.ema.step(self.averaged_parameters)
 
     @contextmanager
     def average_weights(self):
         """Inside, the trained network holds its averaged weights (without use_ema: its own)."""
-        parameters = list(self.averaged.parameters())
         if self.ema is not None:
-            self.ema.store(parameters)
-            self.ema.copy_to(parameters)
+            self.ema.store(self.averaged_parameters)
+            self.ema.copy_to(self.averaged_parameters)
         self.averaged.eval()
         try:
             yield self.averaged
         finally:
             if self.ema is not None:
-                self.ema.restore(parameters)
+                self.ema.restore(self.averaged_parameters)
             self.averaged.train()
 
     def load_pretrained(self, model_class, subfolder):
@@ -83,10 +135,16 @@ class TrainingMethod:
         return model_class.from_pretrained(
             c.pretrained_model_name_or_path,
             subfolder=subfolder,
-            revision=c.revision or None,
             variant=c.variant or None,
-            cache_dir=c.cache_dir or None,
+            **hub_options(c),
         )
+
+    def normal(self, rng, count):
+        """[N,count] standard normal numbers, row n from rng[n]."""
+        return draw(torch.randn, rng, count).to(self.device)
+
+    def mean_over_processes(self, value):
+        return self.accelerator.reduce(value.detach().float(), "mean")
 
     def minimise(self, loss, model, optimizer):
         self.accelerator.backward(loss)
@@ -94,3 +152,6 @@ class TrainingMethod:
             self.accelerator.clip_grad_norm_(model.parameters(), self.config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
+
+    def save_beside(self, output_dir):
+        """Write what belongs to the run but not to its pipeline."""

@@ -1,85 +1,153 @@
-"""Training step of the StyleGAN2 generator and discriminator (SPEC C6)."""
+"""Training phases of the StyleGAN2 generator and discriminator (SPEC C6)."""
 
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
-from inpaint_hub.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
+from inpaint_hub import hub
+from inpaint_hub.losses.adversarial import path_length_penalty, path_lengths
 from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
-from inpaint_hub.training.step import TrainingMethod
+from inpaint_hub.training.adversary import Adversary
+from inpaint_hub.training.augment import draw
+from inpaint_hub.training.step import TrainingMethod, hub_options
+
+
+class MeanPathLength:
+    """Running mean of the path lengths; `value` is a scalar tensor."""
+
+    def __init__(self, decay, device):
+        self.decay, self.value = decay, torch.zeros([], device=device)
+
+    def update(self, mean_length):
+        self.value = self.value.lerp(mean_length, self.decay)
+        return self.value
+
+    def state_dict(self):
+        return {"value": self.value}
+
+    def load_state_dict(self, state):
+        self.value = state["value"].to(self.value)
 
 
 class StyleGAN2Training(TrainingMethod):
-    """Non-saturating logistic loss, lazy R1, style mixing (SPEC C6)."""
+    """Non-saturating logistic loss, lazy R1, path length, style mixing, ADA (SPEC C6)."""
 
     needs_masks = False
 
     def __init__(self, config, accelerator):
         super().__init__(config, accelerator)
-        c = config
-        channels = {"channel_base": c.channel_base, "channel_max": c.channel_max}
+        gan, discriminator = self.new_networks()
+        # Lazy regularisation: one more gradient step per path_length_interval steps.
+        lazy = 1.0
+        if config.path_length_weight:
+            lazy = config.path_length_interval / (config.path_length_interval + 1)
+        self.gan, self.optimizer = self.prepare(
+            gan, config.learning_rate * lazy, config.adam_beta1**lazy, config.adam_beta2**lazy
+        )
+        self.adversary = Adversary(self, discriminator)
+        self.mean_length = MeanPathLength(config.path_length_decay, self.device)
+        accelerator.register_for_checkpointing(self.mean_length)
+        self.track_average(self.gan)
+        self.sample_z = torch.randn(
+            64, gan.z_dim, generator=torch.Generator().manual_seed(config.seed)
+        )
+
+    def new_networks(self):
+        """Generator and discriminator: new, trained further, or grown from half the resolution."""
+        c = self.config
+        widths = {"channel_base": c.channel_base, "channel_max": c.channel_max}
+        judge = {"resolution": c.resolution, "mbstd_group_size": c.mbstd_group_size, **widths}
         if c.pretrained_model_name_or_path:
             gan = self.load_pretrained(StyleGAN2Generator, "gan")
-        else:
-            gan = StyleGAN2Generator(
-                resolution=c.resolution,
-                z_dim=c.z_dim,
-                w_dim=c.w_dim,
-                num_mapping_layers=c.num_mapping_layers,
-                **channels,
+            judge |= {name: gan.config[name] for name in ("resolution", *widths)}
+            if gan.resolution != c.resolution:
+                raise ValueError(
+                    f"--resolution is {c.resolution} but the generator in "
+                    f"{c.pretrained_model_name_or_path!r} makes {gan.resolution} px pictures; use "
+                    "that, or --grow_from to double it"
+                )
+            return gan, self.discriminator_of(c.pretrained_model_name_or_path, judge)
+        gan = StyleGAN2Generator(
+            resolution=c.resolution,
+            z_dim=c.z_dim,
+            w_dim=c.w_dim,
+            num_mapping_layers=c.num_mapping_layers,
+            **widths,
+        )
+        discriminator = StyleGAN2Discriminator(**judge)
+        if c.grow_from:
+            options = hub_options(c)
+            gan.grow_from(
+                StyleGAN2Generator.from_pretrained(c.grow_from, subfolder="gan", **options)
             )
-        # Lazy regularisation: the discriminator takes interval + 1 gradient steps per interval
-        # steps.
-        lazy = c.r1_interval / (c.r1_interval + 1)
-        self.gan = self.prepare(gan, c.learning_rate)
-        self.discriminator = self.prepare(
-            StyleGAN2Discriminator(resolution=c.resolution, **channels),
-            c.discr_learning_rate * lazy,
-            c.adam_beta1**lazy,
-            c.adam_beta2**lazy,
-            schedule=c.discr_lr_scheduler,
-        )
-        self.track_average(self.gan, c.ema_decay)
-        self.sample_z = torch.randn(64, gan.z_dim, generator=torch.Generator().manual_seed(c.seed))
+            smaller = self.discriminator_of(c.grow_from, judge | {"resolution": c.resolution // 2})
+            discriminator.grow_from(smaller)
+        return gan.train(), discriminator
 
-    def fake(self, num_images, rng):
+    def discriminator_of(self, pipeline, config):
+        """The discriminator saved beside a generator; a new one, with a word, where there is
+        none."""
+        options = hub_options(self.config)
+        try:
+            hub.find_file(pipeline, "discriminator/config.json", **options)
+        except FileNotFoundError:
+            self.accelerator.print(f"{pipeline} holds no discriminator: starting with a new one.")
+            return StyleGAN2Discriminator(**config)
+        return StyleGAN2Discriminator.from_pretrained(
+            pipeline, subfolder="discriminator", **options
+        ).train()
+
+    def fake(self, rng, return_ws=False):
         """Pictures [N,3,s,s] from new latents, a share of them from two (style mixing)."""
-        gan = self.accelerator.unwrap_model(self.gan)
-        z, mixing_z = torch.randn(2, num_images, gan.z_dim, generator=rng).to(self.device)
-        crossover = torch.randint(1, gan.num_ws, [num_images], generator=rng)
-        unmixed = torch.rand(num_images, generator=rng) >= self.config.style_mixing_probability
-        crossover[unmixed] = gan.num_ws
+        gan = self.unwrapped(self.gan)
+        z, mixing_z = self.normal(rng, 2 * gan.z_dim).chunk(2, dim=1)
+        place, chance = draw(torch.rand, rng, 2).unbind(dim=1)
+        crossover = 1 + (place * (gan.num_ws - 1)).long()
+        crossover[chance >= self.config.style_mixing_probability] = gan.num_ws
         return self.gan(
-            z, noise_mode="random", generator=rng, mixing_z=mixing_z, crossover=crossover
+            z,
+            noise_mode="random",
+            generator=rng,
+            mixing_z=mixing_z,
+            crossover=crossover,
+            return_ws=return_ws,
         )
 
-    def step(self, batch, number, rng):
-        real = batch["image"]
-        with torch.no_grad():
-            fake = self.fake(len(real), rng)
-        real_scores, fake_scores = self.discriminator(real), self.discriminator(fake)
-        d_loss = discriminator_loss(real_scores, fake_scores)
-        logs = {
-            "discriminator_loss": d_loss.detach(),
-            "real_score": real_scores.detach().mean(),
-            "fake_score": fake_scores.detach().mean(),
-        }
-        if number % self.config.r1_interval == 0:
-            # fp32: the penalty is a squared gradient, which bf16 rounds by a percent and fp16
-            # overflows.
-            with torch.autocast(self.device.type, enabled=False):
-                images = real.detach().float().requires_grad_()
-                r1 = r1_penalty(self.discriminator(images), images)
-            d_loss = d_loss + self.config.r1_gamma / 2 * self.config.r1_interval * r1
-            logs["r1_penalty"] = r1.detach()
-        self.minimise(d_loss, self.discriminator, self.optimizers[1])
+    def phases(self, step):
+        c = self.config
+        chosen = [self.train_discriminator]
+        if c.r1_gamma and step % c.r1_interval == 0:
+            chosen.append(lambda batch, rng: self.adversary.penalise(batch["image"], None, rng))
+        chosen.append(self.train_generator)
+        if c.path_length_weight and step % c.path_length_interval == 0:
+            chosen.append(self.regularise_paths)
+        return chosen
 
-        self.discriminator.requires_grad_(False)
-        g_loss = generator_loss(self.discriminator(self.fake(len(real), rng)))
-        self.minimise(g_loss, self.gan, self.optimizers[0])
-        self.discriminator.requires_grad_(True)
-        return logs | {"generator_loss": g_loss.detach()}
+    def train_discriminator(self, batch, rng):
+        with torch.no_grad():
+            fake = self.fake(rng)
+        return self.adversary.judge(batch["image"], fake, None, rng)
+
+    def train_generator(self, batch, rng):
+        loss = self.adversary.fooled(self.fake(rng), None, rng)
+        self.minimise(loss, self.gan, self.optimizer)
+        return {"generator_loss": loss}
+
+    def regularise_paths(self, batch, rng):
+        """On every second picture: the graph of second derivatives is large."""
+        c, rng = self.config, rng[::2]
+        pictures, ws = self.fake(rng, return_ws=True)
+        noise = self.normal(rng, pictures[0].numel()).view_as(pictures)
+        lengths = path_lengths(pictures, ws, noise)
+        mean = self.mean_length.update(self.mean_over_processes(lengths.mean()))
+        penalty = path_length_penalty(lengths, mean)
+        # Parameters that do not enter the penalty (the last bias) still need a gradient, of zero,
+        # where several processes wait for it.
+        loss = c.path_length_weight * c.path_length_interval * penalty + 0 * pictures.sum()
+        self.minimise(loss, self.gan, self.optimizer)
+        return {"path_length": lengths.mean(), "path_length_penalty": penalty}
 
     @torch.no_grad()
     def sample_rows(self, images, masks):
@@ -93,3 +161,6 @@ class StyleGAN2Training(TrainingMethod):
         with self.average_weights() as gan:
             gan.update_w_avg(generator=torch.Generator().manual_seed(self.config.seed))
             yield StyleGAN2Pipeline(gan=gan)
+
+    def save_beside(self, output_dir):
+        self.adversary.save(Path(output_dir))

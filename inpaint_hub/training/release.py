@@ -1,0 +1,92 @@
+"""The end of a run: pipeline, model card, upload."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+from inpaint_hub import hub
+from inpaint_hub.training.config import TrainConfig
+
+MARK = "<!-- Written by train_accelerate.py at the end of the run. -->"
+SAMPLES = "samples.png"
+UNSAID = "Training data, terms of use and measured quality: not stated by who saved this.\n"
+# What is no hyper-parameter: places, names and secrets of who trained.
+PRIVATE = {
+    *("output_dir", "train_data_dir", "validation_data_dir", "cache_dir", "logging_dir"),
+    *("pretrained_model_name_or_path", "grow_from", "resume_from_checkpoint"),
+    *("hub_token", "hub_model_id", "hub_private_repo", "push_to_hub"),
+    *("report_to", "tracker_project_name", "perceptual_network"),
+}
+
+
+def release(method, config, output_dir, step, values):
+    """Write the finished pipeline with its card, and upload it where that is asked for.
+
+    values: {name: float}, the last logged terms. A README.md that was not written here stays.
+    """
+    card = output_dir / hub.CARD
+    own = card.is_file() and MARK not in card.read_text()
+    repo_id = config.hub_model_id or output_dir.name
+    with method.released() as pipeline:
+        pipeline.save_pretrained(output_dir)
+        method.save_beside(output_dir)
+        grids = sorted((output_dir / "samples").glob("step-*.png"))
+        if grids:
+            shutil.copyfile(grids[-1], output_dir / SAMPLES)
+        if not own:
+            card.write_text(
+                training_card(pipeline, method, config, step, values, bool(grids), repo_id)
+            )
+        names = list(pipeline.components)
+    if config.push_to_hub:
+        files = ["model_index.json", "config.json", hub.CARD, SAMPLES]
+        files += [f"{name}/*" for name in [*names, "discriminator"]]
+        hub.push_folder(
+            output_dir,
+            repo_id,
+            private=config.hub_private_repo or None,
+            token=config.hub_token or None,
+            allow_patterns=files,
+        )
+
+
+def training_card(pipeline, method, config, step, values, with_samples, repo_id):
+    """README.md: how to use the pipeline, what it was trained on, how, and what came of it."""
+    name = type(pipeline).__name__
+    if hasattr(pipeline, "model_card"):
+        card = pipeline.model_card(repo_id if config.push_to_hub else None)
+    else:
+        card = (
+            "---\nlibrary_name: inpaint_hub\npipeline_tag: unconditional-image-generation\n---\n\n"
+            f"# {name}, {pipeline.gan.resolution} px\n\n{type(pipeline).__doc__}\n"
+        )
+    if config.dataset_name and hub.HUB_ID.fullmatch(config.dataset_name):
+        card = card.replace("---\n\n", f"datasets: [{config.dataset_name}]\n---\n\n", 1)
+    data = config.dataset_name or Path(config.train_data_dir).resolve().name
+    seen = step * method.images_per_step
+    lines = [card.removesuffix(UNSAID).rstrip("\n"), MARK, "## Training"]
+    lines.append(
+        f"Data: `{data}`, {config.resolution} px. {step:,} steps of {method.images_per_step} "
+        f"pictures, {seen:,} in all. Terms of use: those of the data; not stated here."
+    )
+    lines.append("Hyper-parameters that differ from the defaults of `TrainConfig`:")
+    lines.append(table(("field", "value"), changed_fields(config)))
+    if values:
+        lines.append("Terms at the last logged step (training batches, not a measure of quality):")
+        lines.append(table(("term", "value"), [(k, f"{v:.4g}") for k, v in values.items()]))
+    if with_samples:
+        lines.append(f"## Samples\n\n![samples]({SAMPLES})")
+    return "\n\n".join(lines) + "\n"
+
+
+def changed_fields(config):
+    """(name, value) of the fields that are not TrainConfig's defaults."""
+    fields = [f for f in dataclasses.fields(TrainConfig) if f.name not in PRIVATE]
+    pairs = [(f.name, getattr(config, f.name), f.default) for f in fields]
+    return [(name, value) for name, value, default in pairs if value != default]
+
+
+def table(header, rows):
+    """A Markdown table."""
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

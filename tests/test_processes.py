@@ -1,0 +1,63 @@
+"""Two processes train like one with twice the batch."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from training_runs import fields, finish, start
+
+RUN = {"max_train_steps": 1, "mbstd_group_size": 1, "adam_beta1": 0.0, "max_grad_norm": 0.0}
+
+
+def gradients(output_dir):
+    """The last gradient of every parameter, by optimiser: with beta1 = 0 it is Adam's first
+    moment."""
+    files = sorted(Path(output_dir).glob("checkpoint-1/optimizer*.bin"))
+    states = [torch.load(file, weights_only=True)["state"] for file in files]
+    return [[state[k]["exp_avg"] for k in sorted(state)] for state in states]
+
+
+def trained(place, folder, num_processes, batch, **options):
+    folder.mkdir()
+    run = fields(place, folder / "run", train_batch_size=batch, **{**RUN, **options})
+    codes = finish(start(run, num_processes))
+    assert set(codes) == {0}, (folder / "rank-0.log").read_text()
+    return folder / "run"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "stylegan2", "path_length_weight": 0.0},
+        {"method": "stylegan2", "augment": "ada"},
+        {"method": "invertfill"},
+        {"method": "invertfill", "adversarial_weight": 0.1, "train_generator": "all"},
+        {"method": "invertfill", "noise_levels": "middle", "sml_mode": "offset"},
+        {"method": "psp", "gradient_accumulation_steps": 2},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(
+    place,
+    tmp_path,
+    options,
+):
+    two = trained(place, tmp_path / "two", 2, 2, **options)
+    one = trained(place, tmp_path / "one", 1, 4, **options)
+    for ours, theirs in zip(gradients(two), gradients(one), strict=True):
+        largest = max(g.abs().max() for g in theirs)
+        assert largest > 0
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * float(largest))
+    logged = [json.loads((run / "logs/metrics.jsonl").read_text()) for run in (one, two)]
+    for name in logged[0].keys() - {"images_per_second", "data_wait_share"}:
+        assert logged[0][name] == pytest.approx(logged[1][name], rel=1e-3, abs=1e-5), name
+
+
+def test_only_the_first_process_writes(place, tmp_path):
+    run = trained(place, tmp_path / "two", 2, 2, max_train_steps=2)
+    steps = [json.loads(line)["step"] for line in (run / "logs/metrics.jsonl").open()]
+    assert steps == sorted(set(steps))
+    ranks = {p.name for p in (run / "checkpoint-2").glob("random_states_*")}
+    assert ranks == {"random_states_0.pkl", "random_states_1.pkl"}
