@@ -305,6 +305,8 @@ def test_every_parameter_learns(options):
     dead = [n for n, p in inpainter.named_parameters() if p.grad is None or not p.grad.any()]
     assert dead == []
     assert all(f.grad.any() for f in semantic.values())  # the joint stage trains the inversion
+    for stage in inpainter.feed_forward.decoder:
+        assert stage.join.weight.grad[:, stage.up.out_channels :].any()  # the skip arrives
 
 
 def test_a_fresh_fusion_is_awake_after_two_steps():
@@ -485,6 +487,23 @@ def test_the_inverted_picture_is_the_generators(pipe):
     assert torch.equal(pipe(photo(), mask_of(middle_hole())).inverted, expected)
     has_features = isinstance(pipe.encoder, InvertFillEncoder)
     assert torch.equal(expected, w_plus_alone) == (not has_features)
+
+
+def test_the_fill_is_the_inpainters_given_the_generators_features(pipe):
+    prepared = pipe.preprocess(photo(), mask_of(middle_hole()))
+    with torch.no_grad():
+        seen = mask_out(prepared.image, prepared.mask), prepared.mask
+        _, semantic = pipe.gan.synthesis(*pipe.encode(*seen), return_features=True)
+        expected = pipe.inpainter(*seen, semantic)
+    assert torch.equal(pipe(photo(), mask_of(middle_hole())).generated, expected)
+
+
+def test_several_results_of_several_pictures_keep_to_their_own(pipe):
+    images, mask = [photo(seed=s) for s in range(2)], mask_of(middle_hole())
+    several = pipe(images, mask, num_images_per_prompt=2, noise_mode="const").generated
+    for i, result in enumerate(several):
+        alone = pipe(images[i // 2], mask, noise_mode="const").generated[0]
+        torch.testing.assert_close(result, alone, rtol=1e-4, atol=1e-4)
 
 
 def test_what_enters_the_generator_reaches_the_fill():
