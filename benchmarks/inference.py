@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 
 from inpaint_hub import load_pipeline
-from inpaint_hub.compositing import mask_out
 
 ROOT = Path(__file__).parent.parent
 STAGES = ("preprocess", "encode", "generate", "composite")
@@ -30,9 +29,10 @@ def stage_seconds(pipe, photo, mask):
         return value
 
     prepared = mark(pipe.preprocess(photo, mask))
-    latent = mark(pipe.encode(mask_out(prepared.image, prepared.mask), prepared.mask))
-    generated = mark(pipe.generate(latent))
-    mark(pipe.composite(prepared, generated))
+    seen = prepared.masked(slice(None))
+    latent = mark(pipe.encode(*seen))
+    rendered = mark(pipe.render(latent, *seen))
+    mark(pipe.composite(prepared, rendered["generated"]))
     return dict(zip(STAGES, np.diff(marks).tolist()))
 
 

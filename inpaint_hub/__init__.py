@@ -7,6 +7,7 @@ The map, in the order the data flows:
     compositing         the masked picture, and the hard constraint: what is known stays
     inversion           feature pyramids, style heads, pSp's encoder
     invertfill          InvertFill's encoder: pre-modulation, F&W+ latents, soft mean latent
+    dualpath            Dual-path's auto-encoder, and the fusion of the generator's features
     stylegan2           the generator, and its discriminator
     blending            seams inside the hole
     pipelines           preprocess -> encode -> generate -> composite, as diffusers pipelines
@@ -24,6 +25,9 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
+    "DualPathInpainter": "dualpath",
+    "DualPathOutput": "pipelines",
+    "DualPathPipeline": "pipelines",
     "FWLatent": "invertfill",
     "HubModel": "hub",
     "InpaintOutput": "pipelines",

@@ -22,10 +22,11 @@ MAY_IMPORT = {
     "stylegan2": {"hub"},
     "inversion": {"hub", "stylegan2"},  # equalised layers and the number of style vectors
     "invertfill": NETWORKS,
+    "dualpath": NETWORKS,
     "data": {"images", "masks"},
-    "pipelines": NETWORKS | {"masks", "blending", "crops", "invertfill"},
+    "pipelines": NETWORKS | {"masks", "blending", "crops", "invertfill", "dualpath"},
     "evaluation": {"images", "masks", "data", "pipelines"},
-    "training": NETWORKS | {"masks", "losses", "data", "invertfill", "pipelines"},
+    "training": NETWORKS | {"masks", "losses", "data", "invertfill", "dualpath", "pipelines"},
     "__main__": {"__init__", "pipelines", "images", "masks"},
     "__init__": None,  # loads names on demand
 }

@@ -12,6 +12,8 @@ from diffusers.pipelines import pipeline_loading_utils
 from PIL import Image
 
 from inpaint_hub import (
+    DualPathInpainter,
+    DualPathPipeline,
     FWLatent,
     InvertFillEncoder,
     InvertFillPipeline,
@@ -36,16 +38,31 @@ def tiny_gan():
 
 def tiny_pipeline(cls=InvertFillPipeline):
     torch.manual_seed(0)
-    if cls is PSPPipeline:
+    if cls in (PSPPipeline, DualPathPipeline):
         encoder = PSPEncoder(resolution=32, w_dim=16, **SMALL)
     else:
         encoder = InvertFillEncoder(**TINY, **SMALL, structure_channels=16)
         for conv in encoder.image_branch.to_features.values():
             torch.nn.init.normal_(conv.weight, std=0.1)  # as after training: zero would hide I_m
-    return cls(encoder.eval(), tiny_gan().eval())
+    networks = [encoder, tiny_gan()]
+    if cls is DualPathPipeline:
+        networks.append(tiny_inpainter())
+    return cls(*(network.eval() for network in networks))
 
 
-PIPELINES = {cls.__name__: tiny_pipeline(cls) for cls in (InvertFillPipeline, PSPPipeline)}
+def tiny_inpainter(**options):
+    """With a fusion that adds something, as after training."""
+    sizes = {name: TINY[name] for name in ("resolution", "channel_base", "channel_max")}
+    inpainter = DualPathInpainter(channels=8, dilations=[1, 2], **sizes, **options)
+    for parameter in inpainter.fusions.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return inpainter
+
+
+PIPELINES = {
+    cls.__name__: tiny_pipeline(cls) for cls in (InvertFillPipeline, PSPPipeline, DualPathPipeline)
+}
 
 
 @pytest.fixture(params=PIPELINES)
@@ -254,7 +271,9 @@ def test_output_types_hold_the_same_picture(pipe):
 
 def test_dataclass_and_tuple_hold_the_same(pipe):
     out = pipe(photo(), mask_of(middle_hole()), output_type="np")
-    images, generated = pipe(photo(), mask_of(middle_hole()), output_type="np", return_dict=False)
+    images, generated, *_ = pipe(
+        photo(), mask_of(middle_hole()), output_type="np", return_dict=False
+    )
     assert np.array_equal(out.images, images) and torch.equal(out.generated, generated)
     assert generated.shape == (1, 3, 32, 32)
 
@@ -409,8 +428,9 @@ def test_stages_compose_to_the_call(pipe):
 
     prepared = pipe.preprocess(photo(), mask_of(middle_hole()))
     with torch.no_grad():
-        latent = pipe.encode(mask_out(prepared.image, prepared.mask), prepared.mask)
-        filled = pipe.composite(prepared, pipe.generate(latent))
+        seen = mask_out(prepared.image, prepared.mask), prepared.mask
+        rendered = pipe.render(pipe.encode(*seen), *seen)
+        filled = pipe.composite(prepared, rendered["generated"])
     expected = pipe(photo(), mask_of(middle_hole())).images[0]
     assert np.array_equal(np.array(filled[0]), np.array(expected))
 
@@ -482,7 +502,7 @@ def test_call_signature_speaks_diffusers(pipe):
 def equal_weights(a, b):
     return all(
         torch.equal(x, y)
-        for name in ("encoder", "gan")
+        for name in a.components
         for x, y in zip(
             getattr(a, name).state_dict().values(), getattr(b, name).state_dict().values()
         )
@@ -553,7 +573,7 @@ def test_components_can_be_passed_in_and_shared(pipe, tmp_path):
     pipe.save_pretrained(tmp_path)
     loaded = type(pipe).from_pretrained(tmp_path, gan=pipe.gan)
     assert loaded.gan is pipe.gan
-    assert set(pipe.components) == {"encoder", "gan"}
+    assert {"encoder", "gan"} <= set(pipe.components)
     assert type(pipe)(**pipe.components).encoder is pipe.encoder
     assert type(pipe).from_pipe(pipe).gan is pipe.gan
 
@@ -574,7 +594,7 @@ def test_cpu_offload_gives_the_same_picture():
 @pytest.mark.parametrize("stage", ["encode", "vary", "generate"])
 def test_offloaded_networks_are_woken_before_they_work(pipe, stage):
     latent = pipe(photo(), mask_of(middle_hole()), output_type="latent").images
-    pipe = type(pipe)(pipe.encoder, pipe.gan)
+    pipe = type(pipe)(**pipe.components)
     pipe.enable_model_cpu_offload(device="cpu")
     woken = []
     for name, model in pipe.components.items():
@@ -601,7 +621,7 @@ def test_group_offloading_gives_the_same_picture():
 
 
 def test_compiled_networks_are_saved_as_what_they_wrap(pipe, tmp_path):
-    compiled = type(pipe)(torch.compile(pipe.encoder), pipe.gan)
+    compiled = type(pipe)(**{n: torch.compile(model) for n, model in pipe.components.items()})
     compiled.save_pretrained(tmp_path)
     assert equal_weights(pipe, type(pipe).from_pretrained(tmp_path))
 

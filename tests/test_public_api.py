@@ -7,6 +7,9 @@ import pytest
 import inpaint_hub
 
 NAMES = {
+    "DualPathInpainter",
+    "DualPathOutput",
+    "DualPathPipeline",
     "FWLatent",
     "HubModel",
     "InpaintOutput",
@@ -20,7 +23,13 @@ NAMES = {
     "StyleGAN2Pipeline",
     "load_pipeline",
 }
-MODELS = ["InvertFillEncoder", "PSPEncoder", "StyleGAN2Discriminator", "StyleGAN2Generator"]
+MODELS = [
+    "DualPathInpainter",
+    "InvertFillEncoder",
+    "PSPEncoder",
+    "StyleGAN2Discriminator",
+    "StyleGAN2Generator",
+]
 
 
 def test_the_public_names_are_these():

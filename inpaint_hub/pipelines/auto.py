@@ -4,10 +4,11 @@ import json
 
 from inpaint_hub.hub import find_file
 from inpaint_hub.pipelines.base import INDEX, hub_options
+from inpaint_hub.pipelines.dual_path import DualPathPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.psp import PSPPipeline
 
-PIPELINES = {cls.__name__: cls for cls in (InvertFillPipeline, PSPPipeline)}
+PIPELINES = {cls.__name__: cls for cls in (InvertFillPipeline, PSPPipeline, DualPathPipeline)}
 
 
 def load_pipeline(pretrained_model_name_or_path, **kwargs):

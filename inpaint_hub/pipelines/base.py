@@ -3,11 +3,12 @@
 import inspect
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from numbers import Integral, Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import numpy as np
 import torch
@@ -74,6 +75,11 @@ class PreparedInputs:
     image: torch.Tensor
     mask: torch.Tensor
 
+    def masked(self, part):
+        """(I_m, M) of the windows in the slice `part`."""
+        mask = self.mask[part]
+        return mask_out(self.image[part], mask), mask
+
 
 def hub_options(arguments):
     """Those of the arguments that say which files of a Hub repository are meant, and by what
@@ -99,6 +105,13 @@ def window_groups(windows):
     return [slice(start, stop) for start, stop in pairwise([*starts, end])]
 
 
+def joined(parts):
+    """What `render` returned for consecutive windows -> the same for all of them, in fp32."""
+    if isinstance(parts[0], dict):
+        return {name: joined([part[name] for part in parts]) for name in parts[0]}
+    return torch.cat([part.float() for part in parts])
+
+
 def woken(model):
     """The model, moved to its device if enable_model_cpu_offload put it away.
 
@@ -111,9 +124,13 @@ def woken(model):
 
 
 class InpaintPipeline(DiffusionPipeline):
-    """Base of the inpainting pipelines: components `encoder` and `gan`, stages as methods."""
+    """Base of the inpainting pipelines: components `encoder`, `gan` and perhaps others, stages as
+    methods."""
 
     model_cpu_offload_seq = "encoder->gan"
+    output_class = InpaintOutput
+    # {component: settings that it must have in common with the generator}
+    shared_settings = {"encoder": ("resolution", "w_dim")}
 
     @property
     def resolution(self):
@@ -122,32 +139,38 @@ class InpaintPipeline(DiffusionPipeline):
 
     @classmethod
     def network_classes(cls):
-        """{component's name: class}, as the constructor's annotations say."""
+        """{component's name: classes it may be of}, as the constructor's annotations say."""
         annotations = cls.__init__.__annotations__
-        return {name: annotations[name] for name in ("encoder", "gan")}
+        return {name: get_args(kind) or (kind,) for name, kind in annotations.items()}
 
-    def register_networks(self, encoder, gan):
-        """Register the two components.
+    def register_networks(self, **networks):
+        """Register the components, given by their names.
 
         Raises: TypeError for a component of another class than the constructor's annotation;
-            ValueError for networks whose pictures or style vectors differ in size.
+            ValueError for networks whose pictures, style vectors or features differ in size.
         """
-        models = {"encoder": encoder, "gan": gan}
         for name, expected in self.network_classes().items():
-            model = getattr(models[name], "_orig_mod", models[name])  # if compiled
+            model = getattr(networks[name], "_orig_mod", networks[name])  # if compiled
             if not isinstance(model, expected):
-                raise TypeError(
-                    f"{name} is a {type(model).__name__}, {type(self).__name__} expects "
-                    f"{expected.__name__}; for a saved pipeline of another kind use load_pipeline"
-                )
-        for name in ("resolution", "w_dim"):
-            theirs = encoder.config[name], gan.config[name]
-            if theirs[0] != theirs[1]:
-                raise ValueError(
-                    f"{name} is {theirs[0]} for the encoder and {theirs[1]} for gan; expected them "
-                    "equal; use the encoder that was trained on this generator"
-                )
-        self.register_modules(encoder=encoder, gan=gan)
+                raise TypeError(self._of_another_kind(name, type(model).__name__))
+        gan = networks["gan"].config
+        for name, shared in self.shared_settings.items():
+            own = networks[name].config
+            for key in shared:
+                if own[key] != gan[key]:
+                    raise ValueError(
+                        f"{key} is {own[key]} for the {name} and {gan[key]} for gan; "
+                        f"expected them equal; use the {name} that was trained on this generator"
+                    )
+        self.register_modules(**networks)
+
+    @classmethod
+    def _of_another_kind(cls, name, given):
+        expected = " or ".join(kind.__name__ for kind in cls.network_classes()[name])
+        return (
+            f"{name} is a {given}, {cls.__name__} expects {expected}; for a saved pipeline of "
+            "another kind use load_pipeline"
+        )
 
     def check_inputs(self, arguments):
         """Raises: ValueError, TypeError that name the argument of __call__ and what it was."""
@@ -242,15 +265,24 @@ class InpaintPipeline(DiffusionPipeline):
         offset = gan.mapping(torch.stack(z).to(gan.device, gan.dtype)) - gan.w_avg
         return latent._replace(ws=latent.ws + variation * offset[:, None])
 
-    def generate(self, latent, noise_mode="const", generator=None):
-        """FWLatent of K latents -> pictures [K,3,s,s], unbounded around [-1,1]."""
+    def generate(self, latent, noise_mode="const", generator=None, **options):
+        """FWLatent of K latents -> the GAN's pictures [K,3,s,s], unbounded around [-1,1].
+
+        options: as SynthesisNetwork.forward's (return_features).
+        """
         return woken(self.gan).synthesis(
             latent.ws,
             latent.features,
             latent.rgb_features,
             noise_mode=noise_mode,
             generator=generator,
+            **options,
         )
+
+    def render(self, latent, masked_image, mask, noise_mode="const", generator=None):
+        """{name: tensor [K,...]}: the output's fields for K windows, given their latents and what
+        the networks see of them. `generated`, [K,3,s,s] around [-1,1], is what fills the holes."""
+        return {"generated": self.generate(latent, noise_mode, generator)}
 
     def composite(self, prepared, generated, samples=1, mask_blur=0, keep_known=True):
         """Pictures with `generated` [K * samples,3,s,s] in their holes, in the users' own kinds.
@@ -314,7 +346,7 @@ class InpaintPipeline(DiffusionPipeline):
                 variation. With a list, a result does not depend on the others in its batch.
             latents: FWLatent to render instead of encoding (one entry per window).
             output_type: "pil" | "np" | "pt", or "latent" for the FWLatent itself, unvaried.
-            return_dict: False returns the tuple (images, generated).
+            return_dict: False returns the output's fields as a tuple, images and generated first.
             mask_dilate: grow the hole by so many px first; what counts as known, and comes back bit
                 for bit, is then what lies outside the grown hole.
             mask_blur: soften the fill's rim, inside the hole, over so many px.
@@ -324,7 +356,7 @@ class InpaintPipeline(DiffusionPipeline):
                 1; makes the results for one hole differ visibly. Ours, not the papers'.
             composite: False shows the generator's picture around the hole too.
 
-        Returns: InpaintOutput.
+        Returns: InpaintOutput, or the pipeline's own kind of it.
 
         Raises: TypeError, ValueError that say which argument was given what, and what was expected.
 
@@ -362,9 +394,9 @@ class InpaintPipeline(DiffusionPipeline):
                 )
             latent = self._latent(prepared, latents, slice(None))
             self.maybe_free_model_hooks()
-            return InpaintOutput(latent, None) if return_dict else (latent, None)
+            return self._output(return_dict, images=latent, generated=None)
         noise = self._per_window(generator, prepared, samples)
-        generated = prepared.image
+        rendered = {"generated": prepared.image}
         if prepared.windows:
             parts = []
             for part in window_groups(prepared.windows):
@@ -373,18 +405,24 @@ class InpaintPipeline(DiffusionPipeline):
                     own = noise[part.start * samples : part.stop * samples]
                 latent = self._latent(prepared, latents, part).repeat(samples)
                 latent = self.vary(latent, variation, own)
-                parts.append(self.generate(latent, noise_mode, own).float())
-            generated = torch.cat(parts)
-        filled = self.composite(prepared, generated, samples, mask_blur, composite)
+                seen = [x.repeat_interleave(samples, dim=0) for x in prepared.masked(part)]
+                parts.append(self.render(latent, *seen, noise_mode, own))
+            rendered = joined(parts)
+        filled = self.composite(prepared, rendered["generated"], samples, mask_blur, composite)
         images = write_pictures(filled, output_type)
         self.maybe_free_model_hooks()
-        return InpaintOutput(images, generated) if return_dict else (images, generated)
+        return self._output(return_dict, images=images, **rendered)
+
+    def _output(self, return_dict, **values):
+        output = self.output_class(**values)
+        if return_dict:
+            return output
+        return tuple(getattr(output, field.name) for field in fields(output))
 
     def _latent(self, prepared, latents, part):
         """FWLatent of the windows in the slice `part`: encoded, unless `latents` holds them."""
         if latents is None:
-            mask = prepared.mask[part]
-            return self.encode(mask_out(prepared.image[part], mask), mask)
+            return self.encode(*prepared.masked(part))
         return latents._replace(
             ws=latents.ws[part],
             features={r: f[part] for r, f in latents.features.items()},
@@ -440,13 +478,19 @@ class InpaintPipeline(DiffusionPipeline):
     def _load_components(cls, repository, variant, where, kwargs):
         """{name: model} of the variant's files, which diffusers would not pass on."""
         dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
+        index = json.loads(hub.find_file(repository, INDEX, **where).read_text())
         models = {}
-        for name, network in cls.network_classes().items():
-            if name not in kwargs:
-                own = dtype.get(name, dtype.get("default")) if isinstance(dtype, dict) else dtype
-                models[name] = network.from_pretrained(
-                    repository, subfolder=name, variant=variant, dtype=own, **where
-                )
+        for name, classes in cls.network_classes().items():
+            if name in kwargs:
+                continue
+            given = (index.get(name) or (None, None))[1]
+            network = next((kind for kind in classes if kind.__name__ == given), None)
+            if network is None:
+                raise TypeError(cls._of_another_kind(name, given))
+            own = dtype.get(name, dtype.get("default")) if isinstance(dtype, dict) else dtype
+            models[name] = network.from_pretrained(
+                repository, subfolder=name, variant=variant, dtype=own, **where
+            )
         return models
 
     def save_pretrained(

@@ -11,7 +11,7 @@ class InvertFillPipeline(InpaintPipeline):
 
     def __init__(self, encoder: InvertFillEncoder, gan: StyleGAN2Generator):
         super().__init__()
-        self.register_networks(encoder, gan)
+        self.register_networks(encoder=encoder, gan=gan)
 
     def encode(self, masked_image, mask):
         return self.encoder(masked_image, mask).latent

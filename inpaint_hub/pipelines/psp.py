@@ -12,7 +12,7 @@ class PSPPipeline(InpaintPipeline):
 
     def __init__(self, encoder: PSPEncoder, gan: StyleGAN2Generator):
         super().__init__()
-        self.register_networks(encoder, gan)
+        self.register_networks(encoder=encoder, gan=gan)
 
     def encode(self, masked_image, mask):
         return FWLatent(self.encoder(masked_image, mask))

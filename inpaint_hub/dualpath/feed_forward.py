@@ -1,0 +1,112 @@
+"""The feed-forward path: an auto-encoder of gated convolutions, with a slot at each of its
+decoder's scales where features may be fused (SPEC B3)."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+SLOPE = 0.2
+NUM_HALVINGS = 3
+DILATIONS = (1, 2, 4, 8, 1, 2, 4, 8)
+
+
+def decoder_widths(resolution, channels):
+    """{r: channels of the decoder's features at r px}, coarse to fine: s/8, s/4, s/2, s."""
+    multiples = (4, 4, 2, 1)
+    return {
+        resolution >> (NUM_HALVINGS - i): channels * multiple
+        for i, multiple in enumerate(multiples)
+    }
+
+
+class GatedConv2d(nn.Module):
+    """lrelu(norm(conv(x))) * sigmoid(conv(x)): a convolution that learns where its input can be
+    trusted (Yu et al., "Free-Form Image Inpainting with Gated Convolution", 2019)."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, norm=True):
+        super().__init__()
+        options = {"stride": stride, "padding": (kernel_size - 1) // 2}
+        # A bias would be taken out again by the norm.
+        self.feature = nn.Conv2d(in_channels, out_channels, kernel_size, bias=not norm, **options)
+        self.gate = nn.Conv2d(in_channels, out_channels, kernel_size, **options)
+        self.norm = nn.InstanceNorm2d(out_channels, affine=True) if norm else nn.Identity()
+
+    def forward(self, x):
+        feature = F.leaky_relu(self.norm(self.feature(x)), SLOPE)
+        return feature * self.gate(x).sigmoid()
+
+
+class DilatedBlock(nn.Module):
+    """[N,C,r,r] -> the same: two 3x3 convolutions, the first with holes, added to their input."""
+
+    def __init__(self, channels, dilation):
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False),
+            nn.InstanceNorm2d(channels, affine=True),
+            nn.LeakyReLU(SLOPE),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(channels, affine=True),
+        )
+
+    def forward(self, x):
+        return x + self.residual(x)
+
+
+class DecoderStage(nn.Module):
+    """x [N,I,r,r] and skip [N,S,2r,2r] -> [N,O,2r,2r]."""
+
+    def __init__(self, in_channels, skip_channels, out_channels, norm):
+        super().__init__()
+        self.up = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.join = nn.Conv2d(
+            out_channels + skip_channels, out_channels, 3, padding=1, bias=not norm
+        )
+        self.norm = nn.InstanceNorm2d(out_channels, affine=True) if norm else nn.Identity()
+
+    def forward(self, x, skip):
+        x = F.interpolate(x, scale_factor=2, mode="nearest")
+        x = F.leaky_relu(self.up(x), SLOPE)
+        return F.leaky_relu(self.norm(self.join(torch.cat([x, skip], dim=1))), SLOPE)
+
+
+class FeedForward(nn.Module):
+    """Masked picture [N,3,s,s] in [-1,1], hole 0, and mask [N,1,s,s], 1 = hole -> picture [N,3,s,s]
+    in [-1,1].
+
+    Args:
+        resolution: s in px.
+        channels: of the features at s px; four times as many at s/8.
+        dilations: of the blocks in the middle, one each.
+
+    Differs from SPEC B3: the first convolution is not normalised, as the last are not. There it
+    would take out the picture's mean colour before anything has seen it.
+    """
+
+    def __init__(self, resolution, channels, dilations=DILATIONS):
+        super().__init__()
+        widths = list(decoder_widths(resolution, channels).values())  # s/8 .. s
+        self.encoder = nn.ModuleList([GatedConv2d(4, channels, 7, norm=False)])
+        encoded = [channels, 2 * channels, 4 * channels, widths[0]]  # s .. s/8
+        for before, after in zip(encoded, encoded[1:]):
+            self.encoder.append(GatedConv2d(before, after, 4, stride=2))
+        self.middle = nn.Sequential(*(DilatedBlock(widths[0], d) for d in dilations))
+        skips = reversed(encoded[:-1])
+        self.decoder = nn.ModuleList(
+            DecoderStage(before, skip, after, norm=after != channels)
+            for before, skip, after in zip(widths, skips, widths[1:])
+        )
+        self.to_rgb = nn.Conv2d(channels, 3, 3, padding=1)
+
+    def forward(self, masked_image, mask, fuse=lambda x: x):
+        """fuse: the slot, features [N,C,r,r] -> the same, called at s/8, s/4, s/2 and s."""
+        x = torch.cat([masked_image, mask], dim=1)
+        skips = []
+        for conv in self.encoder:
+            x = conv(x)
+            skips.append(x)
+        skips.pop()
+        x = fuse(self.middle(x))
+        for stage in self.decoder:
+            x = fuse(stage(x, skips.pop()))
+        return torch.tanh(self.to_rgb(x))

@@ -1,0 +1,95 @@
+"""Dual-path inpainting as a pipeline: inversion feeds an auto-encoder (Dual-path Fig. 2; SPEC
+B6)."""
+
+from dataclasses import dataclass
+
+import torch
+
+from inpaint_hub.dualpath import DualPathInpainter
+from inpaint_hub.dualpath.offset_field import draw_arrows, mean_offset
+from inpaint_hub.images import to_pixels
+from inpaint_hub.inversion import PSPEncoder
+from inpaint_hub.invertfill import FWLatent, InvertFillEncoder, InvertFillOutput
+from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
+from inpaint_hub.stylegan2 import StyleGAN2Generator
+
+
+@dataclass
+class DualPathOutput(InpaintOutput):
+    """As InpaintOutput, and for the same windows:
+
+    generated: the inpainter's pictures [K * S,3,s,s] in [-1,1].
+    inverted: those of the inversion path, G(w+), [K * S,3,s,s], unbounded around [-1,1].
+    offsets: {r: (dy, dx) [K * S,2,r,r] in px of r}, how far from each place the fusion reads the
+        generator's features, on average; {} where nothing is aligned.
+
+    Both are None where no network ran.
+    """
+
+    inverted: torch.Tensor | None = None
+    offsets: dict | None = None
+
+    def offset_pictures(self, resolution=None, side_px=512, stretch=1.0):
+        """Offsets as arrows over `generated`: one PIL picture of side_px for each.
+
+        Args:
+            resolution: of the fused features; the finest where not given.
+            stretch: arrows are so many times longer than what they show.
+
+        Raises: ValueError when there are no such offsets.
+        """
+        known = sorted(self.offsets or {})
+        resolution = known[-1] if resolution is None and known else resolution
+        if resolution not in known:
+            raise ValueError(
+                f"resolution is {resolution}, expected one of {known}, where features were "
+                "aligned; fill a hole with a deformable fusion first"
+            )
+        fields = self.offsets[resolution].cpu().numpy()
+        pictures = zip(to_pixels(self.generated), fields)
+        return [draw_arrows(pixels, field, side_px, stretch) for pixels, field in pictures]
+
+
+class DualPathPipeline(InpaintPipeline):
+    """Fills holes by an auto-encoder that a frozen StyleGAN2 advises: features of the generator's
+    inversion are aligned with and fused into its decoder (Dual-path, CVPR 2022).
+
+    The inversion is pSp's, or InvertFill's, whose F&W+ features then enter the generator too.
+    """
+
+    model_cpu_offload_seq = "encoder->gan->inpainter"
+    output_class = DualPathOutput
+    shared_settings = InpaintPipeline.shared_settings | {
+        "inpainter": ("resolution", "channel_base", "channel_max")
+    }
+
+    def __init__(
+        self,
+        encoder: PSPEncoder | InvertFillEncoder,
+        gan: StyleGAN2Generator,
+        inpainter: DualPathInpainter,
+    ):
+        super().__init__()
+        self.register_networks(encoder=encoder, gan=gan, inpainter=inpainter)
+
+    def encode(self, masked_image, mask):
+        encoded = self.encoder(masked_image, mask)
+        return encoded.latent if isinstance(encoded, InvertFillOutput) else FWLatent(encoded)
+
+    def render(self, latent, masked_image, mask, noise_mode="const", generator=None):
+        """As the base's; `inverted` and `offsets` as DualPathOutput's."""
+        inverted, semantic_features = self.generate(
+            latent, noise_mode, generator, return_features=True
+        )
+        dtype = self.inpainter.dtype
+        generated, offsets = self.inpainter(
+            masked_image.to(dtype),
+            mask.to(dtype),
+            {r: feature.to(dtype) for r, feature in semantic_features.items()},
+            return_offsets=True,
+        )
+        return {
+            "generated": generated,
+            "inverted": inverted,
+            "offsets": {r: mean_offset(offset) for r, offset in offsets.items()},
+        }
