@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from test_evaluation import OPTIONAL, folder, network_file  # noqa: F401
+from test_evaluation import OPTIONAL, ROOT, folder, network_file  # noqa: F401
 from test_pipelines import tiny_pipeline
 from torchmetrics.functional.image import (
     peak_signal_noise_ratio as torch_psnr,
@@ -22,7 +22,7 @@ from torchmetrics.functional.image import (
 from inpaint_hub import PSPPipeline
 from inpaint_hub.data import ImageDataset
 from inpaint_hub.evaluation import methods as methods_module
-from inpaint_hub.evaluation.__main__ import main
+from inpaint_hub.evaluation.__main__ import build_parser, main
 from inpaint_hub.evaluation.feature_network import FeatureNetwork
 from inpaint_hub.evaluation.ledger import Ledger, packed, unpacked
 from inpaint_hub.evaluation.methods import named_paths, pipeline_digest
@@ -566,3 +566,42 @@ def test_names_are_given_or_the_ends_of_paths(tmp_path):
     assert named_paths(["ours=runs/x", "runs/psp"]) == [("ours", "runs/x"), ("psp", "runs/psp")]
     (tmp_path / "a=b").mkdir()
     assert named_paths([str(tmp_path / "a=b")]) == [("a=b", str(tmp_path / "a=b"))]
+
+
+# What docs/EVALUATION.md promises
+
+DOCUMENT = (ROOT / "docs" / "EVALUATION.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        line
+        for block in re.findall(r"```bash\n(.*?)```", DOCUMENT, flags=re.DOTALL)
+        for line in block.replace("\\\n", " ").splitlines()
+        if "inpaint_hub.evaluation" in line
+    ],
+)
+def test_the_documented_commands_are_understood(line):
+    arguments = build_parser().parse_args(line.split()[3:])
+    assert parse_bands(arguments.bands)
+
+
+def test_the_documented_conversions_fit_the_exported_pairs(command, tmp_path, monkeypatch, capsys):
+    main([*command, "--export_pairs", str(tmp_path / "pairs")])
+    monkeypatch.chdir(tmp_path)
+    to_lama, from_lama, to_mat = re.findall(r"```python\n(.*?)```", DOCUMENT, flags=re.DOTALL)
+    exec(to_lama, {})
+    exec(to_mat, {})
+    for band in ("hard", "outpaint-right-25"):
+        mask = np.asarray(Image.open(f"pairs/{band}/masks/00001.png"))
+        assert np.array_equal(np.asarray(Image.open(f"lama_in/{band}/00001_mask.png")), mask)
+        assert np.array_equal(np.asarray(Image.open(f"mat_masks/{band}/00001.png")), 255 - mask)
+    # A program that hands the pictures back under the names of their masks:
+    for image in (tmp_path / "lama_in").rglob("*[0-9].png"):
+        raw = tmp_path / "lama_raw" / image.parent.name / f"{image.stem}_mask.png"
+        raw.parent.mkdir(parents=True, exist_ok=True)
+        raw.write_bytes(image.read_bytes())
+    exec(from_lama, {})
+    main([*command, "--predictions", f"lama={tmp_path / 'lama_out'}", "--output", "o"])
+    assert results_of(tmp_path / "o")["hard (50-60 %)"]["lama"]["l1_percent"]["mean"] == 0

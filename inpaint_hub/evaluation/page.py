@@ -20,7 +20,8 @@ from inpaint_hub.evaluation.report import (
 COLOURS = ("#1f6feb", "#d1480b", "#2a8a3e", "#8a3fc7", "#b8860b", "#0b8a8f", "#c2256b", "#5b6570")
 LOSSLESS_PX = 128  # larger pictures are stored as WebP of quality 90: a report is to be mailed
 FULL_SCALE = 0.5  # share of the range at which a difference map is white
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 372, 200, 54, 12, 30  # of a plot, px
+WIDTH, LEFT, TOP, INNER, BOTTOM = 372, 54, 12, 158, 30  # of a plot, px
+TILTED_BOTTOM = 62  # where the bands' names do not fit side by side
 
 STYLE = """
 :root{color-scheme:light}
@@ -210,10 +211,12 @@ def _plot(metric, results, names):
     ends = [v for _, _, s, *_ in points for v in (s["mean"], s["low"], s["high"]) if v is not None]
     ticks = nice_ticks(min(ends), max(ends))
     low, high = ticks[0], ticks[-1]
-    inner = HEIGHT - TOP - BOTTOM
+    step = (WIDTH - LEFT) / len(results)
+    tilted = step < 52
+    height = TOP + INNER + (TILTED_BOTTOM if tilted else BOTTOM)
 
     def y_of(value):
-        return TOP + inner * (high - value) / (high - low)
+        return TOP + INNER * (high - value) / (high - low)
 
     parts = []
     for tick in ticks:
@@ -221,15 +224,14 @@ def _plot(metric, results, names):
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e6eaee"/>')
         label = f"{tick:.6g}"
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
-    step = (WIDTH - LEFT) / len(results)
     spread = min(14, step * 0.8 / len(names))
     for place, band in enumerate(results):
         x = LEFT + step * (place + 0.5)
-        short = html.escape(_short(band))
-        small = ' font-size="9"' if step < 52 else ""
-        parts.append(
-            f'<text x="{x:.1f}" y="{HEIGHT - 10}" text-anchor="middle"{small}>{short}</text>'
-        )
+        spot = f'x="{x:.1f}" y="{TOP + INNER + 18}" text-anchor="middle"'
+        if tilted:
+            x, y = x + 4, TOP + INNER + 12
+            spot = f'transform="translate({x:.1f} {y}) rotate(-45)" text-anchor="end"'
+        parts.append(f"<text {spot}>{html.escape(_short(band))}</text>")
     for place, k, s, band, method in points:
         x = LEFT + step * (place + 0.5) + spread * (k - (len(names) - 1) / 2)
         title = f"{method}, {band}: {number(s['mean'])}"
@@ -244,7 +246,7 @@ def _plot(metric, results, names):
         parts.append(f'<circle cx="{x:.1f}" cy="{y_of(s["mean"]):.1f}" r="4"/></g>')
     return (
         f"<figure><figcaption>{html.escape(metric)} {arrow(metric)}</figcaption>"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" font-size="11" '
+        f'<svg viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" font-size="11" '
         f'font-family="system-ui,sans-serif" fill="#57606a" role="img">'
         f"{''.join(parts)}</svg></figure>"
     )

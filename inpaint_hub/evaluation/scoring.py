@@ -13,6 +13,8 @@ UNKNOWN_GREY = 128  # known pixels, where only what fills the hole is compared
 LPIPS_NETWORK = "alex"  # the field's norm (SPEC A12)
 LPIPS = f"lpips_{LPIPS_NETWORK}"
 FID, KID = "fid_inception", "kid_inception"
+# Not there; weights not to be downloaded; a torchvision built for another torch.
+OPTIONAL_ERRORS = (ImportError, OSError, RuntimeError)
 
 
 class Scorer:
@@ -89,8 +91,8 @@ class Scorer:
         """
         try:
             import torch_fidelity
-        except ImportError:
-            reason = "torch-fidelity is not installed (pip install torch-fidelity)"
+        except OPTIONAL_ERRORS as error:
+            reason = f"torch-fidelity does not import ({error})"
             self.unavailable |= {FID: reason, KID: reason}
             return {}
         if FID in self.unavailable:
@@ -106,7 +108,7 @@ class Scorer:
                 cache=False,
                 verbose=False,
             )
-        except (OSError, RuntimeError, ValueError) as error:
+        except (*OPTIONAL_ERRORS, ValueError) as error:
             reason = f"torch-fidelity failed: {error}"
             self.unavailable |= {FID: reason, KID: reason}
             return {}
@@ -121,11 +123,8 @@ class Scorer:
             import lpips
 
             network = lpips.LPIPS(net=LPIPS_NETWORK, verbose=False).eval()
-        except ImportError as error:
-            self.unavailable[LPIPS] = f"the lpips package does not import ({error})"
-            return None
-        except (OSError, RuntimeError) as error:
-            self.unavailable[LPIPS] = f"the network of lpips could not be loaded ({error})"
+        except OPTIONAL_ERRORS as error:
+            self.unavailable[LPIPS] = f"the lpips package or its network does not load ({error})"
             return None
 
         def distance(result, original):
