@@ -467,6 +467,16 @@ def test_another_seed_is_other_work_and_another_metric_is_not(
     assert [band for _, band, _ in fills] == ["hard"] * 3  # the border is the same for all seeds
 
 
+def test_a_changed_prediction_is_judged_anew(first_run, command, tmp_path):
+    copy_with(first_run / "pictures" / "telea", tmp_path / "a", lambda p, *_: p)
+    arguments = [*command, "--predictions", f"a={tmp_path / 'a'}", "--output", str(tmp_path / "o")]
+    main(arguments)
+    before = results_of(tmp_path / "o")
+    copy_with(first_run / "pictures" / "ours", tmp_path / "a", lambda p, *_: p)
+    main(arguments)
+    assert results_of(tmp_path / "o") != before
+
+
 def test_other_weights_are_another_method():
     pipe = tiny_pipeline()
     before = pipeline_digest(pipe)
@@ -531,14 +541,23 @@ def test_a_difference_map_is_black_where_equal_and_white_from_half_the_range_on(
     assert shown[2][0] == 255 and shown[2][2] == 0  # yellowish halfway
 
 
-def test_pictures_are_ranked_from_best_to_worst(first_run):
-    text = (first_run / "report.html").read_text()
+def ranked_numbers(path):
+    """The numbers below the first method's pictures, from the row called best to worst."""
+    text = (path / "report.html").read_text()
     strip = text[text.index("<details") : text.index("</details>")]
-    assert "ours, by colours_distance" in strip
     rows = strip.split("<tr>")[2:]
-    ours = [float(re.findall(r">([\d.]+)</td>", row)[0]) for row in rows]
     assert [re.search(r"best|median|worst", row)[0] for row in rows] == ["best", "median", "worst"]
-    assert ours == sorted(ours)
+    return strip, [float(re.findall(r">([\d.]+)</td>", row)[0]) for row in rows]
+
+
+def test_pictures_are_ranked_from_best_to_worst(first_run, folder, tmp_path):  # noqa: F811
+    strip, distances = ranked_numbers(first_run)
+    assert "ours, by colours_distance" in strip and distances == sorted(distances)
+    arguments = ["--data_dir", str(folder), "--telea", "--resolution", str(SIDE)]
+    main([*arguments, "--bands", "hard", "--output", str(tmp_path)])
+    strip, decibels = ranked_numbers(tmp_path)
+    assert "telea, by psnr" in strip and decibels == sorted(decibels, reverse=True)
+    assert decibels[0] > decibels[2]
 
 
 def test_differences_are_paired():
