@@ -36,8 +36,11 @@ ONLY_IN = {
     "huggingface_hub": {"hub.py"},
     "pyarrow": {"data/dataset.py"},
     "datasets": {"data/dataset.py"},
-    "cv2": {"evaluation/__main__.py"},
-    "skimage": {"evaluation/metrics.py"},
+    "cv2": {"evaluation/classical.py"},
+    "lpips": {"evaluation/scoring.py"},
+    "torch_fidelity": {"evaluation/scoring.py"},
+    "skimage": set(),
+    "torchmetrics": set(),
 }
 DIFFUSERS_HOMES = ("pipelines", "training", "evaluation/report.py")
 

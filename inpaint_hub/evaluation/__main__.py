@@ -1,26 +1,38 @@
-"""python -m inpaint_hub.evaluation: judge pipelines on the same pairs, band by band."""
+"""python -m inpaint_hub.evaluation: judge methods on the same pairs, band by band."""
 
 import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from tqdm.auto import tqdm
 
 from inpaint_hub.data import ImageDataset
+from inpaint_hub.evaluation.arena import Arena
+from inpaint_hub.evaluation.classical import navier_stokes, telea
 from inpaint_hub.evaluation.feature_network import FeatureNetwork
-from inpaint_hub.evaluation.metrics import cosine_distance, l1_percent, psnr, ssim
-from inpaint_hub.evaluation.pairs import EvaluationPairs, parse_band
-from inpaint_hub.evaluation.report import (
-    masked_picture,
-    picture_grid,
-    summarise,
-    write_report,
+from inpaint_hub.evaluation.methods import (
+    ClassicalMethod,
+    PipelineMethod,
+    PredictionFolder,
+    name_problems,
+    named_paths,
+    split_name,
 )
+from inpaint_hub.evaluation.page import html_page
+from inpaint_hub.evaluation.pairs import (
+    EvaluationPairs,
+    coverage_line,
+    export_pairs,
+    masked_picture,
+    parse_bands,
+    slug,
+)
+from inpaint_hub.evaluation.report import paired_differences, picture_grid, write_report
+from inpaint_hub.evaluation.scoring import Scorer
 from inpaint_hub.pipelines import load_pipeline
 
-TELEA_RADIUS_PX = 3
+CLASSICAL = {"telea": telea, "navier_stokes": navier_stokes}
+MAX_PROBLEMS = 40
 
 
 def positive(text):
@@ -34,16 +46,37 @@ def positive(text):
 def build_parser():
     parser = argparse.ArgumentParser(prog="python -m inpaint_hub.evaluation", description=__doc__)
     parser.add_argument(
-        "--pipelines", nargs="*", default=[], help="folders or Hub ids of pipelines"
+        "--pipelines",
+        nargs="*",
+        default=[],
+        metavar="[NAME=]PATH",
+        help="folders or Hub ids of pipelines",
     )
     parser.add_argument("--telea", action="store_true", help="also judge OpenCV's Telea (2004)")
+    parser.add_argument(
+        "--navier_stokes", action="store_true", help="also judge OpenCV's Navier-Stokes (2001)"
+    )
+    parser.add_argument(
+        "--predictions",
+        nargs="*",
+        default=[],
+        metavar="NAME=DIR",
+        help="folders of pictures that other programs made of the exported pairs",
+    )
+    parser.add_argument(
+        "--export_pairs", metavar="DIR", help="write the pairs for other programs into a new folder"
+    )
     parser.add_argument("--data_dir", required=True, help="folder of pictures or of parquet files")
     parser.add_argument("--split", default="validation", choices=["train", "validation"])
     parser.add_argument(
-        "--bands", nargs="+", default=["10-30", "30-60", "60-90"], help="coverage in %%"
+        "--bands",
+        nargs="+",
+        default=["10-30", "30-60", "60-90"],
+        help="coverage in %%, as 10-30; easy, hard, extreme, all; poster (0-10 to 50-60); "
+        "outpaint-right-50 or outpaint for left, right, both at 25, 50, 75 %%; mmt-50-60",
     )
     parser.add_argument(
-        "--perceptual_network", help="JSON file of a feature network (cosine distance)"
+        "--perceptual_network", help="JSON file of a feature network (cosine distance, FD, KID)"
     )
     parser.add_argument(
         "--resolution", type=positive, help="side in px; that of the first pipeline if not given"
@@ -51,142 +84,156 @@ def build_parser():
     parser.add_argument("--max_images", type=positive, help="judge only the first so many pictures")
     parser.add_argument("--batch_size", type=positive, default=50)
     parser.add_argument(
+        "--num_samples",
+        type=positive,
+        default=1,
+        help="fills of each hole compared for diversity (2 or more)",
+    )
+    parser.add_argument(
+        "--variation", type=float, default=0.0, help="the pipelines' variation of these fills"
+    )
+    parser.add_argument(
         "--num_grid_images", type=positive, default=8, help="first pictures shown in the grids"
     )
     parser.add_argument("--seed", type=int, default=0, help="draws the masks")
+    parser.add_argument("--device", help="the pipelines' device, as cuda; where not given, theirs")
     parser.add_argument(
-        "--output", required=True, help="folder for results.json, table.md, grid-*.png"
+        "--output",
+        help="folder for report.html, table.md, results.json, grid-*.png, the filled pictures and "
+        "per_image.jsonl, by which an interrupted run goes on",
     )
     return parser
 
 
-def telea(pixels, mask):
-    """OpenCV's fast-marching inpainting (Telea, 2004) of uint8 [H,W,3] in the hole, bool [H,W].
-
-    Raises: ModuleNotFoundError without OpenCV.
-    """
-    try:
-        import cv2
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "OpenCV is not installed; --telea fills with it; pip install -r requirements-dev.txt"
-        ) from error
-
-    return cv2.inpaint(pixels, mask.astype(np.uint8) * 255, TELEA_RADIUS_PX, cv2.INPAINT_TELEA)
-
-
-def pipeline_method(pipe):
-    """Function of lists of uint8 [s,s,3] and bool [s,s]: the pipeline's uint8 composites."""
-
-    def fill(pictures, masks):
-        images = [Image.fromarray(p) for p in pictures]
-        holes = [Image.fromarray(m.astype(np.uint8) * 255) for m in masks]
-        return [np.asarray(image) for image in pipe(images, holes).images]
-
-    return fill
-
-
-def distinct_names(paths):
-    """Shortest endings that tell the paths apart: a/psp, b/psp; psp alone if nothing else is so.
-
-    Raises: ValueError where one path is given twice.
-    """
-    parts = [
-        Path(path).absolute().parts if Path(path).is_dir() else path.split("/") for path in paths
-    ]
-    for depth in range(1, max(map(len, parts), default=0) + 1):
-        names = ["/".join(p[-depth:]) for p in parts]
-        if len(set(names)) == len(names):
-            return names
-    if parts:
-        raise ValueError(f"--pipelines is {paths}, expected different ones; name each once")
-    return []
-
-
 def methods_of(arguments):
-    """({name: function}, resolution); the names are folders', as results carry them.
+    """(methods, resolution); the names are given or the folders', as results carry them.
 
-    Raises: ValueError when there is nothing to judge, or not at which resolution.
+    Raises: ValueError when there is nothing to judge, or not at which resolution, or for methods of
+        one name.
     """
-    methods, resolution = {}, arguments.resolution
-    for name, path in zip(distinct_names(arguments.pipelines), arguments.pipelines):
+    pipelines = named_paths(arguments.pipelines)
+    folders = [split_name(text) for text in arguments.predictions]
+    classical = [name for name in CLASSICAL if getattr(arguments, name)]
+    nameless = [f"--predictions {path!r} has no name; NAME=DIR" for n, path in folders if n is None]
+    names = [name for name, _ in pipelines + folders if name is not None] + classical
+    raise_problems(nameless + name_problems(names))
+    methods, resolution = [], arguments.resolution
+    for name, path in pipelines:
         pipe = load_pipeline(path)
+        if arguments.device:
+            pipe = pipe.to(arguments.device)
         resolution = resolution or pipe.resolution
-        methods[name] = pipeline_method(pipe)
-    if arguments.telea:
-        if "telea" in methods:
-            raise ValueError(
-                "a pipeline's folder is called 'telea', as OpenCV's method; rename the folder"
-            )
-        methods["telea"] = lambda pictures, masks: [telea(p, m) for p, m in zip(pictures, masks)]
-    if not methods:
-        raise ValueError("nothing to judge: give --pipelines DIR ... or --telea")
+        pipe.set_progress_bar_config(disable=True)
+        methods.append(PipelineMethod(name, pipe, arguments.seed, arguments.variation))
+    methods += [ClassicalMethod(name, CLASSICAL[name]) for name in classical]
+    methods += [PredictionFolder(name, path) for name, path in folders]
+    if not methods and not arguments.export_pairs:
+        raise ValueError(
+            "nothing to judge: give --pipelines DIR ..., --predictions NAME=DIR ..., --telea or "
+            "--navier_stokes, or --export_pairs DIR"
+        )
     if resolution is None:
         raise ValueError("--resolution is missing; without a pipeline it has to be given")
+    if methods and not arguments.output:
+        raise ValueError("--output is missing; expected a folder for the report")
     return methods, resolution
 
 
-def judge_batch(results, originals, original_features, network):
-    """{metric: [per picture]} of one batch, on 8-bit pictures."""
-    values = {
-        "psnr": [psnr(r, o) for r, o in zip(results, originals)],
-        "ssim": [ssim(r, o) for r, o in zip(results, originals)],
-        "l1_percent": [l1_percent(r, o) for r, o in zip(results, originals)],
-    }
-    if network is not None:
-        distance = cosine_distance(network(np.stack(results)), original_features)
-        values[f"{network.name}_distance"] = distance.tolist()
-    return values
+def raise_problems(lines):
+    """Raises: ValueError that lists all lines, if there is any."""
+    if lines:
+        more = [f"... and {len(lines) - MAX_PROBLEMS} more"] if len(lines) > MAX_PROBLEMS else []
+        listed = "\n  ".join(lines[:MAX_PROBLEMS] + more)
+        raise ValueError(f"{len(lines)} problems; nothing was judged:\n  {listed}")
 
 
 def evaluate(arguments):
-    """Judge and write the report; returns {band: {method: {metric: summary}}}."""
+    """Judge and write the report; returns {band: {method: {metric: summary}}}, None when pairs were
+    only exported.
+
+    Raises: ValueError that lists everything wrong with the predictions, before anything is written.
+    """
+    bands = parse_bands(arguments.bands)
     methods, resolution = methods_of(arguments)
-    bands = [parse_band(text) for text in arguments.bands]
     network = None
     if arguments.perceptual_network:
         network = FeatureNetwork(arguments.perceptual_network)
+    if arguments.num_samples > 1 and network is None:
+        raise ValueError(
+            f"--num_samples is {arguments.num_samples}, but diversity is a distance of features; "
+            "give --perceptual_network"
+        )
     pictures = ImageDataset(arguments.data_dir, arguments.split, resolution, keep_decoded=True)
-    results, grids, coverage = {}, {}, {}
-    for band in bands:
-        pairs = EvaluationPairs(pictures, band, arguments.seed, arguments.max_images)
-        values = {name: {} for name in methods}
-        covered, rows = [], []
-        starts = range(0, len(pairs), arguments.batch_size)
-        for start in tqdm(starts, desc=band.name):
-            batch = range(start, min(start + arguments.batch_size, len(pairs)))
-            originals, masks = zip(*(pairs[i] for i in batch))
-            covered += [float(mask.mean()) for mask in masks]
-            features = network(np.stack(originals)) if network else None
-            filled = {}
-            for name, method in methods.items():
-                filled[name] = method(originals, masks)
-                judged = judge_batch(filled[name], originals, features, network)
-                for metric, numbers in judged.items():
-                    values[name].setdefault(metric, []).extend(numbers)
-            for k in range(min(len(batch), arguments.num_grid_images - len(rows))):
-                masked = masked_picture(originals[k], masks[k])
-                rows.append([originals[k], masked, *(filled[name][k] for name in methods)])
-        results[band.name] = {name: summarise(v) for name, v in values.items()}
-        coverage[band.name] = float(np.mean(covered))
-        grids[band.name] = picture_grid(rows)
-    settings = {k: v for k, v in vars(arguments).items() if k not in ("output", "data_dir")}
-    settings |= {"resolution": resolution, "mean_coverage": coverage}
-    settings["grid_columns"] = ["original", "masked", *methods]
-    settings["pipelines"] = distinct_names(arguments.pipelines)
+    sets = [EvaluationPairs(pictures, b, arguments.seed, arguments.max_images) for b in bands]
+    raise_problems(
+        [
+            line
+            for method in methods
+            for pairs in sets
+            for line in method.problems(slug(pairs.band), pairs, arguments.num_samples)
+        ]
+    )
+    if arguments.export_pairs:
+        for line in export_pairs(arguments.export_pairs, sets):
+            print(line)
+    if not methods:
+        return None
+    scorer = Scorer(network, arguments.num_samples)
+    arena = Arena(methods, scorer, Path(arguments.output), arguments.batch_size)
+    judged = [arena.judge(pairs) for pairs in sets]
+    results = {j.band: j.results for j in judged}
+    report = {
+        "settings": settings_of(arguments, methods, resolution, network, judged),
+        "results": results,
+        "unavailable": scorer.unavailable,
+        "notes": [note for j in judged for note in j.notes],
+        "paired_differences": {j.band: paired_differences(j.values) for j in judged},
+    }
+    names = [method.name for method in methods]
+    count = arguments.num_grid_images
+    grids = {slug(j.pairs.band): first_pictures(j, names, count) for j in judged}
+    page = html_page(report, judged, names)
+    write_report(Path(arguments.output), report, page, grids)
+    return results
+
+
+def settings_of(arguments, methods, resolution, network, judged):
+    """What was run, without where on this machine."""
+    private = ("output", "data_dir", "export_pairs", "predictions")
+    settings = {k: v for k, v in vars(arguments).items() if k not in private}
+    names = [method.name for method in methods]
+    settings |= {
+        "resolution": resolution,
+        "num_images": len(judged[0].pairs),
+        "mean_coverage": {j.band: float(np.mean(j.coverage)) for j in judged},
+        "coverage": [coverage_line(j.band, j.coverage) for j in judged],
+        "grid_columns": ["original", "masked", *names],
+        "methods": {method.name: method.kind for method in methods},
+        "pipelines": [m.name for m in methods if isinstance(m, PipelineMethod)],
+    }
     if network:
         settings["perceptual_network"] = network.name
-    write_report(Path(arguments.output), results, settings, grids)
-    return results
+    return settings
+
+
+def first_pictures(judged, names, count):
+    """PIL grid of the first pairs of a band: original, masked, every method."""
+    rows = []
+    for index in range(min(count, len(judged.pairs))):
+        original, mask = judged.pairs[index]
+        fills = [judged.picture(name, index) for name in names]
+        rows.append([original, masked_picture(original, mask), *fills])
+    return picture_grid(rows)
 
 
 def main(argv=None):
     arguments = build_parser().parse_args(argv)
     try:
-        evaluate(arguments)
-    except (FileNotFoundError, ModuleNotFoundError, ValueError) as error:
+        results = evaluate(arguments)
+    except (OSError, ModuleNotFoundError, ValueError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
-    print((Path(arguments.output) / "table.md").read_text())
+    if results is not None:
+        print((Path(arguments.output) / "table.md").read_text())
 
 
 if __name__ == "__main__":

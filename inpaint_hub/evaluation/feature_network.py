@@ -1,8 +1,10 @@
 """A feature network described by a list of layers: used for judging only, never in a loss."""
 
+import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
@@ -30,6 +32,8 @@ class FeatureNetwork:
                 )
         description = json.loads(path.read_text())
         self.name = path.stem
+        files = path.read_bytes() + weights.read_bytes()
+        self.digest = hashlib.sha256(files).hexdigest()[:16]
         self.input_id, self.size = description["input"]["id"], description["input"]["size"]
         self.layers = description["layers"]
         self.last_use = {i: n for n, layer in enumerate(self.layers) for i in layer["inputs"]}
@@ -37,8 +41,14 @@ class FeatureNetwork:
 
     @torch.no_grad()
     def __call__(self, pixels):
-        """uint8 [N,H,W,3] -> float32 array [N,D]; resized bilinearly with antialiasing."""
-        x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+        """uint8 [N,H,W,3] -> float32 array [N,D]; resized bilinearly with antialiasing.
+
+        One by one: the last bits of a convolution depend on its batch, and judged numbers must not.
+        """
+        return np.concatenate([self._features(pixels[i : i + 1]) for i in range(len(pixels))])
+
+    def _features(self, pixels):
+        x = torch.tensor(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
         size = (self.size, self.size)
         x = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
         values = {self.input_id: x.contiguous(memory_format=torch.channels_last)}

@@ -1,6 +1,8 @@
-"""What the judge writes: results.json, table.md, and a grid of pictures for each band."""
+"""What the judge writes: results.json, table.md, report.html, and a grid of pictures for each
+band."""
 
 import json
+import os
 
 import numpy as np
 from diffusers.utils import make_image_grid
@@ -8,28 +10,73 @@ from PIL import Image
 
 from inpaint_hub.evaluation.metrics import bootstrap_interval
 
-HIGHER_IS_BETTER = {"psnr", "ssim"}
+HIGHER_IS_BETTER = ("psnr", "ssim", "diversity")
+NOT_AVAILABLE = "n/a"
+SECONDS = "seconds_per_image"
 
 
 def summarise(values):
-    """{metric: {mean, low, high, num_images}} of {metric: [per picture]}, with 95 % intervals."""
+    """{metric: {mean, low, high, num_images}} of {metric: [per picture]}, with 95 % intervals.
+
+    Time has none: pictures are filled in batches, so that theirs are not independent.
+    """
     summary = {}
     for metric, numbers in values.items():
-        low, high = bootstrap_interval(numbers)
+        low, high = (None, None) if metric == SECONDS else bootstrap_interval(numbers)
         mean = float(np.mean(numbers))
         summary[metric] = {"mean": mean, "low": low, "high": high, "num_images": len(numbers)}
     return summary
 
 
-def markdown_table(results):
+def paired_differences(values):
+    """{method: {metric: summary}} of method minus first method, picture by picture, of {method:
+    {metric: [per picture]}}: the first is what all others are compared with."""
+    (_, first), *others = values.items()
+    return {
+        name: summarise(
+            {
+                metric: np.subtract(columns[metric], first[metric])
+                for metric in first
+                if metric in columns and metric != SECONDS
+            }
+        )
+        for name, columns in others
+    }
+
+
+def metric_columns(results, unavailable=()):
+    """Names of all metrics of {band: {method: {metric: summary}}}; those that nothing here could
+    measure, then time, come last."""
+    every = [m for methods in results.values() for summary in methods.values() for m in summary]
+    measured = list(dict.fromkeys(every))
+    last = [SECONDS] if SECONDS in measured else []
+    absent = [metric for metric in unavailable if metric not in measured]
+    return [metric for metric in measured if metric not in last] + absent + last
+
+
+def arrow(metric):
+    """Which way is better."""
+    return "↑" if metric.startswith(HIGHER_IS_BETTER) else "↓"
+
+
+def best_mean(metric, methods):
+    """The best mean of {method: {metric: summary}}, None where nobody has one."""
+    means = [summary[metric]["mean"] for summary in methods.values() if metric in summary]
+    return (max if arrow(metric) == "↑" else min)(means, default=None)
+
+
+def number(value, like=None):
+    """Two decimals from 1 on, four below, six below 0.001; as many as `like` would have."""
+    size = abs(value if like is None else like)
+    digits = 2 if size >= 1 else 4 if size >= 0.001 or size == 0 else 6
+    return f"{value:.{digits}f}"
+
+
+def markdown_table(results, unavailable=()):
     """One Markdown table of {band: {method: {metric: summary}}}; a band's best means are bold."""
-    first = next(iter(next(iter(results.values())).values()))
-    metrics = list(first)
-    arrows = ["↑" if m in HIGHER_IS_BETTER else "↓" for m in metrics]
-    lines = [
-        "| coverage | method | " + " | ".join(f"{m} {a}" for m, a in zip(metrics, arrows)) + " |"
-    ]
-    lines.append("| --- | --- |" + " --- |" * len(metrics))
+    metrics = metric_columns(results, unavailable)
+    header = " | ".join(f"{metric} {arrow(metric)}" for metric in metrics)
+    lines = [f"| coverage | method | {header} |", "| --- | --- |" + " --- |" * len(metrics)]
     for band, methods in results.items():
         for method, summary in methods.items():
             cells = [_cell(summary, metric, methods) for metric in metrics]
@@ -38,13 +85,22 @@ def markdown_table(results):
 
 
 def _cell(summary, metric, methods):
+    if metric not in summary:
+        return NOT_AVAILABLE
     s = summary[metric]
-    digits = 2 if abs(s["mean"]) >= 1 else 4
-    text = f"{s['mean']:.{digits}f}"
-    best = max if metric in HIGHER_IS_BETTER else min
-    if s["mean"] == best(m[metric]["mean"] for m in methods.values()):
+    text = number(s["mean"])
+    if s["mean"] == best_mean(metric, methods):
         text = f"**{text}**"
-    return f"{text} [{s['low']:.{digits}f}, {s['high']:.{digits}f}]"
+    if s["low"] is None:
+        return text
+    return f"{text} [{number(s['low'], s['mean'])}, {number(s['high'], s['mean'])}]"
+
+
+def remarks(report):
+    """Lines to read with the tables: coverage, what could not be measured, what looks wrong."""
+    lines = list(report["settings"]["coverage"])
+    lines += [f"{metric}: not available, {why}" for metric, why in report["unavailable"].items()]
+    return lines + report["notes"]
 
 
 def picture_grid(rows, scale=2):
@@ -57,21 +113,23 @@ def picture_grid(rows, scale=2):
     return make_image_grid(pictures, rows=len(rows), cols=len(rows[0]))
 
 
-def masked_picture(pixels, mask):
-    """uint8 [H,W,3] with the hole, bool [H,W], in grey."""
-    shown = pixels.copy()
-    shown[mask] = 128
-    return shown
+def write_report(output_dir, report, page, grids):
+    """Everything at once, after all methods are judged, each file whole or not at all.
 
-
-def write_report(output_dir, results, settings, grids):
-    """Everything at once, after all methods are judged: nothing half-written.
-
-    settings: what was run; grids {band: PIL}.
+    report: settings, results, unavailable, notes and more, as results.json holds it. page: the text
+    of report.html. grids: {band's folder name: PIL}.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
-    content = {"settings": settings, "results": results}
-    (output_dir / "results.json").write_text(json.dumps(content, indent=1) + "\n")
-    (output_dir / "table.md").write_text(markdown_table(results))
+    table = markdown_table(report["results"], report["unavailable"])
+    table += "".join(f"\n- {line}" for line in remarks(report)) + "\n"
+    texts = {"results.json": json.dumps(report, indent=1) + "\n", "table.md": table}
+    for name, text in (texts | {"report.html": page}).items():
+        _replace(output_dir / name, lambda path, text=text: path.write_text(text, "utf-8"))
     for band, grid in grids.items():
-        grid.save(output_dir / f"grid-{band.split()[0]}.png")
+        _replace(output_dir / f"grid-{band}.png", grid.save)
+
+
+def _replace(path, write):
+    partial = path.with_name(f".partial-{path.name}")
+    write(partial)
+    os.replace(partial, path)

@@ -1,6 +1,6 @@
 """Hole masks: bool [H,W], True = hole. Sizes are a side in px or (width, height)."""
 
-from inpaint_hub.masks.difficulty import BANDS, coverage, mask_in_band, training_mask
+from inpaint_hub.masks.difficulty import BANDS, coverage, mask_in_band, nominal_mask, training_mask
 from inpaint_hub.masks.editor import from_editor
 from inpaint_hub.masks.regions import box, outpainting, random_box
 from inpaint_hub.masks.strokes import strokes
@@ -11,6 +11,7 @@ __all__ = [
     "coverage",
     "from_editor",
     "mask_in_band",
+    "nominal_mask",
     "outpainting",
     "random_box",
     "strokes",

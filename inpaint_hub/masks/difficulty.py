@@ -82,6 +82,28 @@ def mask_in_band(size, low, high, rng, draw=draw_mixture):
     )
 
 
+def nominal_mask(size, low, high, rng):
+    """Strokes joined until the sum of their areas lies in [low, high] (SPEC A11.2, mmt_nominal).
+
+    Overlaps count twice in the sum, so that the true coverage is smaller; a sum beyond `high`
+    starts anew.
+
+    Raises: ValueError when none of 2000 starts ends inside the band.
+    """
+    for _ in range(MAX_TRIES):
+        mask, total = np.zeros(width_height(size)[::-1], bool), 0.0
+        while total < low:
+            stroke = strokes(size, rng, num_strokes=(1, 1))
+            mask |= stroke
+            total += coverage(stroke)
+        if 0 < total <= high:
+            return mask
+    raise ValueError(
+        f"none of {MAX_TRIES} masks of size {size} has a summed coverage between {low:.1%} and "
+        f"{high:.1%}; widen the band"
+    )
+
+
 def training_mask(size, rng, min_coverage=0.05, max_coverage=0.95):
     """One mask of the training mixture with coverage inside the limits."""
     return mask_in_band(size, min_coverage, max_coverage, rng)
