@@ -16,10 +16,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory):
-    """A folder with pictures, a generator's pipeline and a perceptual network."""
+    """A folder with pictures, pipelines of a generator and of pSp, and a perceptual network."""
     from safetensors.torch import save_file
     from training_runs import TINY
 
+    from inpaint_hub import PSPEncoder, PSPPipeline
     from inpaint_hub.losses.perceptual import SqueezeNetFeatures
     from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
     from inpaint_hub.stylegan2 import StyleGAN2Generator
@@ -33,6 +34,9 @@ def place(tmp_path_factory):
     names = ("resolution", "z_dim", "w_dim", "num_mapping_layers", "channel_base", "channel_max")
     gan = StyleGAN2Generator(**{name: TINY[name] for name in names})
     StyleGAN2Pipeline(gan=gan).save_pretrained(folder / "gan")
+    widths = {"backbone": "small", "backbone_width": 8, "style_channels": 8}
+    encoder = PSPEncoder(resolution=TINY["resolution"], w_dim=TINY["w_dim"], **widths)
+    PSPPipeline(encoder=encoder, gan=gan).save_pretrained(folder / "psp")
     state = SqueezeNetFeatures().state_dict()
     save_file({k: v.contiguous() for k, v in state.items()}, folder / "network.safetensors")
     return folder

@@ -17,6 +17,7 @@ from training_runs import fields, finish, kill, start
 from inpaint_hub.training.checkpoint import MANIFEST, checkpoints, usable_checkpoint
 
 COMPONENT = {"stylegan2": "gan", "invertfill": "encoder", "psp": "encoder"}
+COMPONENT["dualpath"] = "inpainter"
 
 
 def weights(output_dir, method):

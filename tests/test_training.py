@@ -16,7 +16,7 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file
 
-from inpaint_hub import InvertFillPipeline, PSPPipeline
+from inpaint_hub import DualPathPipeline, InvertFillPipeline, PSPPipeline
 from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 from inpaint_hub.stylegan2.resample import upsample
 from inpaint_hub.training import PRESETS, TrainConfig, parse_config, train
@@ -132,6 +132,7 @@ def test_the_generator_trains_and_its_pipeline_makes_pictures(trained_gan):
         {"method": "invertfill", "train_masks": "outpainting", "center_crop": False},
         {"method": "psp"},
         {"method": "psp", "adversarial_weight": 0.1, "augment": "ada"},
+        {"method": "invertfill", "adversarial_weight": 0.1, "discriminator": "patch"},
     ],
     ids=lambda fields: "-".join(map(str, fields.values())),
 )
@@ -152,6 +153,48 @@ def test_an_encoder_trains_on_a_frozen_generator(
     filled = pipe(photo, hole).images[0]
     known = np.asarray(hole) == 0
     assert np.array_equal(np.asarray(filled)[known], np.asarray(photo)[known])
+
+
+DUAL_PATH = {"method": "dualpath", "inpainter_channels": 8, "patch_channels": 8}
+
+
+@pytest.mark.parametrize("inversion", ["psp", "invertfill"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"fusion": "deformable", "discriminator": "patch", "adversarial_weight": 0.1},
+        {"fusion": "concat", "adversarial_weight": 0.1},
+        {"fusion": "none"},
+        {"fusion": "deformable", "deform": "v1", "train_inversion": True},
+    ],
+    ids=lambda fields: "-".join(map(str, fields.values())),
+)
+def test_dual_path_trains_on_an_inversion(faces, encoder_fields, tmp_path, inversion, fields):
+    base = train(config(faces, tmp_path / "base", method=inversion, **encoder_fields))
+    AcceleratorState._reset_state(True)
+    given = {**encoder_fields, "pretrained_model_name_or_path": str(base)}
+    first = train(config(faces, tmp_path / "first", **{**given, **DUAL_PATH, **fields}))
+    joint = fields.get("train_inversion", False)
+    assert same(weights_of(first, "gan"), weights_of(base, "gan"))
+    assert same(weights_of(first, "encoder"), weights_of(base, "encoder")) != joint
+    pipe = DualPathPipeline.from_pretrained(first)
+    photo, hole = Image.open(faces / "0.png"), Image.new("L", (32, 32))
+    hole.paste(255, (8, 8, 24, 24))
+    filled = pipe(photo, hole).images[0]
+    known = np.asarray(hole) == 0
+    assert np.array_equal(np.asarray(filled)[known], np.asarray(photo)[known])
+    AcceleratorState._reset_state(True)
+    given["pretrained_model_name_or_path"] = str(first)
+    still = {"learning_rate": 0.0, "max_train_steps": 1}
+    further = train(
+        config(faces, tmp_path / "further", **{**given, **DUAL_PATH, **fields, **still})
+    )
+    assert same(weights_of(further, "inpainter"), weights_of(first, "inpainter"))
+
+
+def test_dual_path_needs_an_inversion(faces, trained_gan, encoder_fields, tmp_path):
+    with pytest.raises(ValueError, match="holds a StyleGAN2Pipeline, expected a PSPPipeline"):
+        train(config(faces, tmp_path, **{**encoder_fields, **DUAL_PATH}))
 
 
 @pytest.mark.parametrize(

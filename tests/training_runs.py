@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PRELOADED = ["inpaint_hub.training.loop", "inpaint_hub.training.stylegan2"]
-PRELOADED += ["inpaint_hub.training.inversion"]
+PRELOADED += ["inpaint_hub.training.inversion", "inpaint_hub.training.dual_path"]
 PATHS = [str(ROOT), str(ROOT / "tests")]
 
 TINY = {
@@ -23,6 +23,8 @@ TINY = {
     "backbone_width": 8,
     "style_channels": 8,
     "structure_channels": 8,
+    "inpainter_channels": 4,
+    "patch_channels": 4,
     "train_batch_size": 2,
     "checkpointing_steps": 1,
     "max_train_steps": 5,
@@ -38,6 +40,13 @@ def fields(place, output_dir, method="stylegan2", **others):
         chosen |= {
             "pretrained_model_name_or_path": str(place / "gan"),
             "perceptual_network": str(place / "network.safetensors"),
+        }
+    if method == "dualpath":
+        chosen |= {
+            "pretrained_model_name_or_path": str(place / "psp"),
+            "adversarial_weight": 0.1,
+            "discriminator": "patch",
+            "r1_gamma": 0.0,
         }
     return {**chosen, "output_dir": str(output_dir), **others}
 

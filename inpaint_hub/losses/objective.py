@@ -40,21 +40,20 @@ class LossWeights:
         return cls(perceptual=0.004, style=0.006)
 
 
-class InvertFillObjective:
-    """Computes InvertFill Eq. (7).
+class InpaintingObjective:
+    """Computes L_ipt (InvertFill Eq. (4)).
 
-    network: see losses.perceptual; weights: LossWeights; msr_min_size: O_E^r smaller than so many
-    px are enlarged before the network, whose deepest maps would vanish (SPEC A3).
+    network: see losses.perceptual; weights: LossWeights.
     """
 
-    def __init__(self, network, weights=LossWeights(), msr_min_size=64):
-        self.network, self.weights, self.msr_min_size = network, weights, msr_min_size
+    def __init__(self, network, weights=LossWeights()):
+        self.network, self.weights = network, weights
 
-    def __call__(self, image, mask, generated, coarse, ws, w_bar, w_std=None):
+    def __call__(self, image, mask, generated):
         """(scalar, {"<term>_loss": unweighted scalar}).
 
         image [N,3,s,s] in [-1,1]; generated [N,3,s,s], unbounded around it; mask [N,1,s,s],
-        1 = hole; coarse: list of [N,3,r,r] in [-1,1]; ws [N,L,w_dim]; w_bar, w_std [w_dim].
+        1 = hole.
         """
         composited = composite(image, generated, mask)
         image, generated, composited = ((x + 1) / 2 for x in (image, generated, composited))
@@ -69,15 +68,39 @@ class InvertFillObjective:
             "tv_loss": tv_loss(composited, mask),
         }
         w = self.weights
-        inpainting = (
+        total = (
             w.valid * logs["valid_loss"]
             + w.hole * logs["hole_loss"]
             + w.perceptual * logs["perceptual_loss"]
             + w.style * logs["style_loss"]
             + w.tv * logs["tv_loss"]
         )
-        logs["inpainting_loss"] = inpainting
-        logs["multi_scale_loss"] = sum(self.multi_scale((o + 1) / 2, image) for o in coarse)
+        return total, logs | {"inpainting_loss": total}
+
+    def _pair(self, a, b):
+        """Maps of two batches [N,3,H,W] in [0,1] from one pass of the network."""
+        maps = self.network(torch.cat([a, b]))
+        return [m[: len(a)] for m in maps], [m[len(a) :] for m in maps]
+
+
+class InvertFillObjective(InpaintingObjective):
+    """Computes InvertFill Eq. (7).
+
+    msr_min_size: O_E^r smaller than so many px are enlarged before the network, whose deepest maps
+    would vanish (SPEC A3); network, weights: as InpaintingObjective's.
+    """
+
+    def __init__(self, network, weights=LossWeights(), msr_min_size=64):
+        super().__init__(network, weights)
+        self.msr_min_size = msr_min_size
+
+    def __call__(self, image, mask, generated, coarse, ws, w_bar, w_std=None):
+        """As InpaintingObjective's, with coarse: list of [N,3,r,r] in [-1,1]; ws [N,L,w_dim];
+        w_bar, w_std [w_dim].
+        """
+        inpainting, logs = super().__call__(image, mask, generated)
+        image01, w = (image + 1) / 2, self.weights
+        logs["multi_scale_loss"] = sum(self.multi_scale((o + 1) / 2, image01) for o in coarse)
         logs["fidelity_loss"] = fidelity_loss(ws, w_bar, w_std)
         total = (
             inpainting
@@ -85,11 +108,6 @@ class InvertFillObjective:
             + w.fidelity * logs["fidelity_loss"]
         )
         return total, logs
-
-    def _pair(self, a, b):
-        """Maps of two batches [N,3,H,W] in [0,1] from one pass of the network."""
-        maps = self.network(torch.cat([a, b]))
-        return [m[: len(a)] for m in maps], [m[len(a) :] for m in maps]
 
     def multi_scale(self, small, image):
         """One level of L_msr (InvertFill Eq. (5)): O_E^r against the picture averaged down to r px.

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import torch
 
+from inpaint_hub.dualpath import PatchDiscriminator
 from inpaint_hub.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
 from inpaint_hub.training.augment import AdaptiveProbability, augment
 
@@ -18,7 +19,7 @@ class Adversary:
     def __init__(self, method, discriminator):
         self.method, config = method, method.config
         # Lazy regularisation: one more gradient step per r1_interval steps.
-        lazy = config.r1_interval / (config.r1_interval + 1)
+        lazy = config.r1_interval / (config.r1_interval + 1) if config.r1_gamma else 1.0
         self.discriminator, self.optimizer = method.prepare(
             discriminator,
             config.discr_learning_rate * lazy,
@@ -82,6 +83,12 @@ class Adversary:
             yield discriminator
         finally:
             discriminator.requires_grad_(True)
+
+    def after_step(self):
+        """Keep the spectral norms of a patch discriminator up with its weights."""
+        discriminator = self.method.unwrapped(self.discriminator)
+        if isinstance(discriminator, PatchDiscriminator):
+            discriminator.power_iteration()
 
     def save(self, output_dir):
         """Write the discriminator as a model folder: for growth, fine-tuning and searches."""

@@ -5,7 +5,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal, get_args, get_origin
 
-Method = Literal["stylegan2", "invertfill", "psp"]
+Method = Literal["stylegan2", "invertfill", "psp", "dualpath"]
 AT_LEAST_ONE = (
     "train_batch_size",
     "max_train_steps",
@@ -30,7 +30,8 @@ def option(default, text):
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     method: Method = option(
-        "invertfill", "what to train: the generator, or an inversion encoder on it"
+        "invertfill",
+        "what to train: the generator, an inversion encoder on it, or an inpainter on those",
     )
     train_data_dir: str = option(
         "", "folder of pictures or of train-*.parquet (and validation-*.parquet)"
@@ -168,6 +169,18 @@ class TrainConfig:
     adversarial_weight: float = option(
         0.0, "weight of a discriminator's loss on composites; 0 = none is trained"
     )
+    discriminator: Literal["stylegan2", "patch"] = option(
+        "stylegan2", "that discriminator: StyleGAN2's with a mask channel, or SN-PatchGAN"
+    )
+    patch_channels: int = option(64, "channels of SN-PatchGAN's first layer")
+
+    inpainter_channels: int = option(64, "dualpath: channels of the inpainter at full resolution")
+    fusion: Literal["deformable", "concat", "none"] = option(
+        "deformable", "dualpath: how the generator's features enter the inpainter"
+    )
+    deform: Literal["v2", "v1"] = option("v2", "dualpath: deformable convolution's version")
+    train_inversion: bool = option(False, "dualpath: train the inversion's encoder too")
+    inversion_lr_scale: float = option(0.1, "its learning rate, as a share of the inpainter's")
 
     perceptual_network: str = option(
         "vgg16", "vgg16, or the path of a SqueezeNet/VGG safetensors file"

@@ -11,17 +11,15 @@ from inpaint_hub.inversion.psp import PSPEncoder
 from inpaint_hub.invertfill.encoder import InvertFillEncoder, InvertFillOutput
 from inpaint_hub.invertfill.latents import FWLatent
 from inpaint_hub.invertfill.mean_latent import SoftMeanLatent
-from inpaint_hub.losses.objective import InvertFillObjective, LossWeights
-from inpaint_hub.losses.perceptual import load_perceptual_network, perceptual_loss
+from inpaint_hub.losses.objective import InvertFillObjective
+from inpaint_hub.losses.perceptual import perceptual_loss
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.psp import PSPPipeline
-from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
-from inpaint_hub.training.adversary import Adversary
-from inpaint_hub.training.step import TrainingMethod, pipeline_class
+from inpaint_hub.training.inpainting import InpaintingTraining
 
 
 class Inversion(nn.Module):
-    """Encoder and generator as one module, so that several processes share one backward pass."""
+    """Encoder and generator as one module: distributed training needs one forward pass."""
 
     def __init__(self, encoder, gan):
         super().__init__()
@@ -48,7 +46,7 @@ class Inversion(nn.Module):
         return generated, code
 
 
-class EncoderTraining(TrainingMethod):
+class EncoderTraining(InpaintingTraining):
     """What InvertFill and pSp share: a generator, frozen unless asked otherwise, and a trained
     encoder."""
 
@@ -56,116 +54,35 @@ class EncoderTraining(TrainingMethod):
 
     def __init__(self, config, accelerator):
         super().__init__(config, accelerator)
-        c = config
-        gan = self.load_pretrained(StyleGAN2Generator, "gan")
-        if gan.resolution != c.resolution:
-            raise ValueError(
-                f"--resolution is {c.resolution} but the generator in "
-                f"{c.pretrained_model_name_or_path!r} makes {gan.resolution} px pictures; use that"
-            )
+        c, gan = config, self.load_generator()
         self.w_mean, self.w_std = gan.w_statistics(generator=torch.Generator().manual_seed(c.seed))
         if c.pretrained_encoder:
-            encoder = self.pretrained_encoder().train()
+            purpose = (
+                f"whose encoder --method {c.method} trains further; choose the method it was "
+                "trained with, or --no-pretrained_encoder for a new encoder"
+            )
+            self.pipeline_of([self.pipeline], purpose)
+            encoder = self.load_pretrained(self.encoder_class, "encoder").train()
         else:
             encoder = self.new_encoder(gan)
-        gan.eval().requires_grad_(False)
+        groups = [{"params": list(encoder.parameters())}]
         if c.train_generator != "none":
             blocks = gan.synthesis.blocks
             trained = blocks if c.train_generator == "all" else blocks[str(gan.resolution)]
             trained.requires_grad_(True)
-        network = load_perceptual_network(c.perceptual_network)
-        self.network = network.to(self.device, memory_format=torch.channels_last)
-        groups = [{"params": list(encoder.parameters())}]
-        if c.train_generator != "none":
-            slower = c.learning_rate * c.generator_lr_scale
-            if c.scale_lr:
-                slower *= self.images_per_step
-            groups.append(
-                {"params": [p for p in gan.parameters() if p.requires_grad], "lr": slower}
-            )
+            slower = self.scaled(c.learning_rate) * c.generator_lr_scale
+            groups.append({"params": list(trained.parameters()), "lr": slower})
         self.model, self.optimizer = self.prepare(
             Inversion(encoder, gan), c.learning_rate, groups=groups
         )
         self.track_average(self.model)
         self.w_mean, self.w_std = self.w_mean.to(self.device), self.w_std.to(self.device)
-        self.adversary = None
-        if c.adversarial_weight:
-            discriminator = StyleGAN2Discriminator(
-                resolution=gan.resolution,
-                channel_base=gan.channel_base,
-                channel_max=gan.channel_max,
-                mask_channel=True,
-                mbstd_group_size=c.mbstd_group_size,
-            )
-            self.adversary = Adversary(self, discriminator)
-
-    def pretrained_encoder(self):
-        """The encoder of the pipeline whose generator is used."""
-        found, expected = pipeline_class(self.config), self.pipeline.__name__
-        if found != expected:
-            raise ValueError(
-                f"{self.config.pretrained_model_name_or_path!r} holds a {found}, expected a "
-                f"{expected} whose encoder --method {self.config.method} trains further; choose "
-                "the method it was trained with, or --no-pretrained_encoder for a new encoder"
-            )
-        return self.load_pretrained(self.encoder_class, "encoder")
-
-    @property
-    def networks(self):
-        """The Inversion inside the wrappers."""
-        return self.unwrapped(self.model)
-
-    def features(self, pictures01):
-        """Maps of the perceptual network, in the run's precision."""
-        with self.accelerator.autocast():
-            return self.network(pictures01)
-
-    def options(self, rng):
-        """Further arguments of the model's forward."""
-        return {}
-
-    def invert(self, image, mask, rng):
-        """Generated pictures [N,3,s,s] and the encoder's output, as in training."""
-        return self.model(
-            mask_out(image, mask), mask, noise_mode="random", generator=rng, **self.options(rng)
-        )
-
-    def phases(self, step):
-        if self.adversary is None:
-            return [self.train_encoder]
-        chosen = [self.train_discriminator]
-        if self.config.r1_gamma and step % self.config.r1_interval == 0:
-            chosen.append(
-                lambda batch, rng: self.adversary.penalise(batch["image"], batch["mask"], rng)
-            )
-        return [*chosen, self.train_encoder]
-
-    def train_discriminator(self, batch, rng):
-        """The discriminator sees composites, and where their holes are (SPEC G2)."""
-        image, mask = batch["image"], batch["mask"]
-        with torch.no_grad():
-            generated, _ = self.invert(image, mask, rng)
-        return self.adversary.judge(image, composite(image, generated, mask), mask, rng)
-
-    def train_encoder(self, batch, rng):
-        image, mask = batch["image"], batch["mask"]
-        generated, code = self.invert(image, mask, rng)
-        loss, logs = self.loss(image, mask, generated, code)
-        if self.adversary is not None:
-            fooled = self.adversary.fooled(composite(image, generated, mask), mask, rng)
-            logs["adversarial_loss"] = fooled
-            loss = loss + self.config.adversarial_weight * fooled
-        self.minimise(loss, self.model, self.optimizer)
-        return logs | {"loss": loss}
+        self.start_adversary(gan)
 
     @contextmanager
     def released(self):
         with self.average_weights() as networks:
             yield self.pipeline(encoder=networks.encoder, gan=networks.gan)
-
-    def save_beside(self, output_dir):
-        if self.adversary is not None:
-            self.adversary.save(output_dir)
 
 
 class InvertFillTraining(EncoderTraining):
@@ -208,18 +125,9 @@ class InvertFillTraining(EncoderTraining):
                 generator=torch.Generator().manual_seed(c.seed),
             )
             accelerator.register_for_checkpointing(self.mean_latent)
+        fidelity = c.lambda_fid if c.sml_mode in ("loss", "static") else 0.0
         self.objective = InvertFillObjective(
-            self.features,
-            LossWeights(
-                valid=c.valid_weight,
-                hole=c.hole_weight,
-                perceptual=c.perceptual_weight,
-                style=c.style_weight,
-                tv=c.tv_weight,
-                multi_scale=c.lambda_msr,
-                fidelity=c.lambda_fid if c.sml_mode in ("loss", "static") else 0.0,
-            ),
-            msr_min_size=c.msr_min_size,
+            self.features, self.loss_weights(fidelity), msr_min_size=c.msr_min_size
         )
 
     def options(self, rng):

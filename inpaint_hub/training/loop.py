@@ -85,6 +85,10 @@ def make_method(config, accelerator):
         from inpaint_hub.training.stylegan2 import StyleGAN2Training
 
         return StyleGAN2Training(config, accelerator)
+    if config.method == "dualpath":
+        from inpaint_hub.training.dual_path import DualPathTraining
+
+        return DualPathTraining(config, accelerator)
     from inpaint_hub.training.inversion import InvertFillTraining, PSPTraining
 
     return {"invertfill": InvertFillTraining, "psp": PSPTraining}[config.method](

@@ -75,6 +75,30 @@ def faces64_psp():
     return {**SMALL_ENCODER, "method": "psp", "backbone_width": 32}
 
 
+def faces64_dualpath():
+    """Dual-path on the inversion of `faces64_psp`; --fusion concat and none are its ablation arms.
+
+    python train_accelerate.py --preset faces64_dualpath --train_data_dir DATA
+        --pretrained_model_name_or_path runs/psp --output_dir runs/dualpath
+        --perceptual_network squeezenet1_1.safetensors
+    """
+    return {
+        **SMALL_ENCODER,
+        "method": "dualpath",
+        "learning_rate": 5e-4,
+        "inpainter_channels": 16,
+        "adversarial_weight": 0.1,
+        "discriminator": "patch",
+        "patch_channels": 32,
+        "discr_learning_rate": 4e-4,
+        "discr_adam_beta1": 0.5,
+        "discr_adam_beta2": 0.999,
+        "adam_beta1": 0.5,
+        "r1_gamma": 0.0,
+        "max_train_steps": 1000,
+    }
+
+
 def faces128_gan():
     """StyleGAN2 at 128 px, grown from `faces64_gan`. Not yet run.
 
@@ -173,6 +197,7 @@ PRESETS = {
         faces64_gan,
         faces64_invertfill,
         faces64_psp,
+        faces64_dualpath,
         faces128_gan,
         faces256_gan,
         paper,

@@ -50,7 +50,6 @@ class TrainingMethod:
         self.images_per_step = (
             config.train_batch_size * config.gradient_accumulation_steps * accelerator.num_processes
         )
-        self.step_number = 0
 
     def prepare(self, model, learning_rate, beta1=None, beta2=None, schedule=None, groups=None):
         """Give `model` an Adam and a schedule, hand all three to accelerate, return the wrapped
@@ -58,12 +57,10 @@ class TrainingMethod:
         given."""
         c = self.config
         model.to(self.device, memory_format=torch.channels_last)
-        if c.scale_lr:
-            learning_rate = learning_rate * self.images_per_step
         trained = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
             groups or [{"params": trained}],
-            lr=learning_rate,
+            lr=self.scaled(learning_rate),
             betas=(
                 c.adam_beta1 if beta1 is None else beta1,
                 c.adam_beta2 if beta2 is None else beta2,
@@ -83,6 +80,10 @@ class TrainingMethod:
         self.optimizers.append(optimizer)
         self.schedulers.append(scheduler)
         return model, optimizer
+
+    def scaled(self, learning_rate):
+        """With scale_lr: for the pictures of a step (Goyal et al., 2017)."""
+        return learning_rate * (self.images_per_step if self.config.scale_lr else 1)
 
     def unwrapped(self, model):
         return self.accelerator.unwrap_model(model)

@@ -1,0 +1,106 @@
+"""Training phases of the Dual-path inpainter on a trained inversion (SPEC B5, B6)."""
+
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from inpaint_hub.compositing import composite, mask_out
+from inpaint_hub.dualpath import DualPathInpainter
+from inpaint_hub.inversion import PSPEncoder
+from inpaint_hub.invertfill import FWLatent, InvertFillEncoder, InvertFillOutput
+from inpaint_hub.losses.objective import InpaintingObjective
+from inpaint_hub.pipelines.dual_path import DualPathPipeline
+from inpaint_hub.pipelines.invertfill import InvertFillPipeline
+from inpaint_hub.pipelines.psp import PSPPipeline
+from inpaint_hub.training.inpainting import InpaintingTraining
+from inpaint_hub.training.step import component_config
+
+
+class DualPath(nn.Module):
+    """Both paths as one module: distributed training needs one forward pass."""
+
+    def __init__(self, encoder, gan, inpainter, train_inversion):
+        super().__init__()
+        self.encoder, self.gan, self.inpainter = encoder, gan, inpainter
+        self.train_inversion = train_inversion
+
+    def forward(self, masked_image, mask, noise_mode="const", generator=None):
+        """masked_image [N,3,s,s], mask [N,1,s,s] -> (picture [N,3,s,s], (G(w+) [N,3,s,s], {r:
+        offsets}))."""
+        with torch.set_grad_enabled(self.train_inversion and torch.is_grad_enabled()):
+            code = self.encoder(masked_image, mask)
+            latent = code.latent if isinstance(code, InvertFillOutput) else FWLatent(code)
+            inverted, semantic_features = self.gan.synthesis(
+                *latent, noise_mode=noise_mode, generator=generator, return_features=True
+            )
+        generated, offsets = self.inpainter(
+            masked_image, mask, semantic_features, return_offsets=True
+        )
+        return generated, (inverted, offsets)
+
+
+class DualPathTraining(InpaintingTraining):
+    """L_ipt and a discriminator on composites; inversion frozen unless trained jointly.
+
+    The given pipeline is the inversion (pSp or InvertFill), or a DualPathPipeline to train further.
+    """
+
+    def __init__(self, config, accelerator):
+        super().__init__(config, accelerator)
+        c, gan = config, self.load_generator()
+        kind = self.pipeline_of(
+            (PSPPipeline, InvertFillPipeline, DualPathPipeline),
+            "with the inversion; train one first with --method psp",
+        )
+        encoder = self.load_pretrained(self.encoder_class(kind), "encoder")
+        if kind is DualPathPipeline:
+            inpainter = self.load_pretrained(DualPathInpainter, "inpainter").train()
+        else:
+            inpainter = DualPathInpainter(
+                resolution=gan.resolution,
+                channels=c.inpainter_channels,
+                channel_base=gan.channel_base,
+                channel_max=gan.channel_max,
+                fusion=c.fusion,
+                deform=c.deform,
+            )
+        encoder.eval().requires_grad_(c.train_inversion)
+        groups = [{"params": list(inpainter.parameters())}]
+        if c.train_inversion:
+            slower = self.scaled(c.learning_rate) * c.inversion_lr_scale
+            groups.append({"params": list(encoder.parameters()), "lr": slower})
+        self.model, self.optimizer = self.prepare(
+            DualPath(encoder, gan, inpainter, c.train_inversion), c.learning_rate, groups=groups
+        )
+        self.track_average(self.model)
+        self.objective = InpaintingObjective(self.features, self.loss_weights())
+        self.start_adversary(gan)
+
+    def encoder_class(self, kind):
+        """The encoder's class; a DualPathPipeline's is known by its arguments."""
+        if kind is DualPathPipeline:
+            arguments = component_config(self.config, "encoder")
+            return InvertFillEncoder if "fw_mode" in arguments else PSPEncoder
+        return InvertFillEncoder if kind is InvertFillPipeline else PSPEncoder
+
+    def loss(self, image, mask, generated, code):
+        _, offsets = code
+        loss, logs = self.objective(image, mask, generated)
+        if offsets:
+            logs["mean_offset_px"] = sum(o.abs().mean() for o in offsets.values()) / len(offsets)
+        return loss, logs
+
+    @torch.no_grad()
+    def sample_rows(self, images, masks):
+        masked = mask_out(images, masks)
+        with self.average_weights() as networks:
+            generated, (inverted, _) = networks(masked, masks)
+        return [masked, inverted, generated, composite(images, generated, masks), images]
+
+    @contextmanager
+    def released(self):
+        with self.average_weights() as networks:
+            yield DualPathPipeline(
+                encoder=networks.encoder, gan=networks.gan, inpainter=networks.inpainter
+            )

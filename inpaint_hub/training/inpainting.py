@@ -1,0 +1,131 @@
+"""What every method that fills holes shares in training: losses on pictures, and a discriminator on
+composites."""
+
+import torch
+
+from inpaint_hub.compositing import composite, mask_out
+from inpaint_hub.dualpath import PatchDiscriminator
+from inpaint_hub.losses.objective import LossWeights
+from inpaint_hub.losses.perceptual import load_perceptual_network
+from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from inpaint_hub.training.adversary import Adversary
+from inpaint_hub.training.step import TrainingMethod, pipeline_class
+
+
+class InpaintingTraining(TrainingMethod):
+    """Subclasses prepare `model` and its `optimizer`, and have loss(image, mask, generated, code)
+    -> (scalar, logs)."""
+
+    def __init__(self, config, accelerator):
+        super().__init__(config, accelerator)
+        network = load_perceptual_network(config.perceptual_network)
+        self.network = network.to(self.device, memory_format=torch.channels_last)
+
+    def load_generator(self):
+        """The given pipeline's generator, frozen.
+
+        Raises: ValueError where its pictures are not of the run's resolution.
+        """
+        c = self.config
+        gan = self.load_pretrained(StyleGAN2Generator, "gan")
+        if gan.resolution != c.resolution:
+            raise ValueError(
+                f"--resolution is {c.resolution} but the generator in "
+                f"{c.pretrained_model_name_or_path!r} makes {gan.resolution} px pictures; use that"
+            )
+        return gan.eval().requires_grad_(False)
+
+    def pipeline_of(self, kinds, purpose):
+        """Class of the given pipeline, one of `kinds`.
+
+        Raises: ValueError for another.
+        """
+        found = pipeline_class(self.config)
+        for kind in kinds:
+            if found == kind.__name__:
+                return kind
+        raise ValueError(
+            f"{self.config.pretrained_model_name_or_path!r} holds a {found}, expected a "
+            f"{' or '.join(kind.__name__ for kind in kinds)} {purpose}"
+        )
+
+    def start_adversary(self, gan):
+        """The discriminator of composites, where the config gives it a weight."""
+        c = self.config
+        self.adversary = None
+        if not c.adversarial_weight:
+            return
+        if c.discriminator == "patch":
+            discriminator = PatchDiscriminator(channels=c.patch_channels)
+        else:
+            discriminator = StyleGAN2Discriminator(
+                resolution=gan.resolution,
+                channel_base=gan.channel_base,
+                channel_max=gan.channel_max,
+                mask_channel=True,
+                mbstd_group_size=c.mbstd_group_size,
+            )
+        self.adversary = Adversary(self, discriminator)
+
+    def loss_weights(self, fidelity=0.0):
+        c = self.config
+        return LossWeights(
+            valid=c.valid_weight,
+            hole=c.hole_weight,
+            perceptual=c.perceptual_weight,
+            style=c.style_weight,
+            tv=c.tv_weight,
+            multi_scale=c.lambda_msr,
+            fidelity=fidelity,
+        )
+
+    @property
+    def networks(self):
+        """The trained module inside the wrappers."""
+        return self.unwrapped(self.model)
+
+    def features(self, pictures01):
+        """Maps of the perceptual network, in the run's precision."""
+        with self.accelerator.autocast():
+            return self.network(pictures01)
+
+    def options(self, rng):
+        """Further arguments of the model's forward."""
+        return {}
+
+    def paint(self, image, mask, rng):
+        """Generated pictures [N,3,s,s] and what else the model returns, as in training."""
+        return self.model(
+            mask_out(image, mask), mask, noise_mode="random", generator=rng, **self.options(rng)
+        )
+
+    def phases(self, step):
+        c = self.config
+        if self.adversary is None or not c.r1_gamma or step % c.r1_interval:
+            return [self.train_networks]
+        return [self.penalise_discriminator, self.train_networks]
+
+    def penalise_discriminator(self, batch, rng):
+        return self.adversary.penalise(batch["image"], batch["mask"], rng)
+
+    def train_networks(self, batch, rng):
+        """One step, and before it the discriminator's on the same composites (SPEC G2)."""
+        image, mask = batch["image"], batch["mask"]
+        generated, code = self.paint(image, mask, rng)
+        loss, logs = self.loss(image, mask, generated, code)
+        if self.adversary is not None:
+            composited = composite(image, generated, mask)
+            logs |= self.adversary.judge(image, composited, mask, rng)
+            logs["adversarial_loss"] = self.adversary.fooled(composited, mask, rng)
+            loss = loss + self.config.adversarial_weight * logs["adversarial_loss"]
+        self.minimise(loss, self.model, self.optimizer)
+        return logs | {"loss": loss}
+
+    def after_step(self, step):
+        super().after_step(step)
+        if self.adversary is not None:
+            self.adversary.after_step()
+
+    def save_beside(self, output_dir):
+        if self.adversary is not None:
+            self.adversary.save(output_dir)
