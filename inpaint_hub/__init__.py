@@ -8,7 +8,7 @@ The map, in the order the data flows:
     inversion           feature pyramids, style heads, pSp's encoder
     invertfill          InvertFill's encoder: pre-modulation, F&W+ latents, soft mean latent
     stylegan2           the generator, and its discriminator
-    blending            seams inside the hole
+    blending            seams inside the hole: feather, Laplacian, Poisson, Gaussian-Poisson
     pipelines           preprocess -> encode -> generate -> composite, as diffusers pipelines
     hub                 models on disk and on the Hugging Face Hub
 
@@ -30,6 +30,7 @@ _HOMES = {
     "InpaintPipeline": "pipelines",
     "InvertFillEncoder": "invertfill",
     "InvertFillPipeline": "pipelines",
+    "PSPBlendPipeline": "pipelines",
     "PSPEncoder": "inversion",
     "PSPPipeline": "pipelines",
     "StyleGAN2Discriminator": "stylegan2",

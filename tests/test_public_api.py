@@ -13,6 +13,7 @@ NAMES = {
     "InpaintPipeline",
     "InvertFillEncoder",
     "InvertFillPipeline",
+    "PSPBlendPipeline",
     "PSPEncoder",
     "PSPPipeline",
     "StyleGAN2Discriminator",

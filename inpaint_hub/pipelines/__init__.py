@@ -3,13 +3,14 @@
 from inpaint_hub.pipelines.auto import load_pipeline
 from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
-from inpaint_hub.pipelines.psp import PSPPipeline
+from inpaint_hub.pipelines.psp import PSPBlendPipeline, PSPPipeline
 from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 
 __all__ = [
     "InpaintOutput",
     "InpaintPipeline",
     "InvertFillPipeline",
+    "PSPBlendPipeline",
     "PSPPipeline",
     "StyleGAN2Pipeline",
     "load_pipeline",

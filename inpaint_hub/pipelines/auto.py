@@ -5,9 +5,9 @@ import json
 from inpaint_hub.hub import find_file
 from inpaint_hub.pipelines.base import INDEX, hub_options
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
-from inpaint_hub.pipelines.psp import PSPPipeline
+from inpaint_hub.pipelines.psp import PSPBlendPipeline, PSPPipeline
 
-PIPELINES = {cls.__name__: cls for cls in (InvertFillPipeline, PSPPipeline)}
+PIPELINES = {cls.__name__: cls for cls in (InvertFillPipeline, PSPPipeline, PSPBlendPipeline)}
 
 
 def load_pipeline(pretrained_model_name_or_path, **kwargs):

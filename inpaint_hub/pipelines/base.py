@@ -17,7 +17,7 @@ from diffusers.utils import BaseOutput, replace_example_docstring
 from PIL import Image
 
 from inpaint_hub import crops, hub
-from inpaint_hub.blending import dilate, feathered
+from inpaint_hub.blending import BLENDS, blend_fill, dilate
 from inpaint_hub.compositing import mask_out
 from inpaint_hub.images import read_images, read_masks, to_tensor, to_unit, write_pictures
 
@@ -32,6 +32,7 @@ INDEX = "model_index.json"
 WINDOWS_AT_ONCE = 16  # a photo with hundreds of specks must not fill the memory
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 NOISE_MODES = (None, "const", "random", "none")
+CHOICES = {"output_type": OUTPUT_TYPES, "noise_mode": NOISE_MODES, "blend": (None, *BLENDS)}
 LOWEST = {
     "height": 1,
     "width": 1,
@@ -114,6 +115,7 @@ class InpaintPipeline(DiffusionPipeline):
     """Base of the inpainting pipelines: components `encoder` and `gan`, stages as methods."""
 
     model_cpu_offload_seq = "encoder->gan"
+    default_blend = "none"
 
     @property
     def resolution(self):
@@ -166,7 +168,7 @@ class InpaintPipeline(DiffusionPipeline):
         variation = arguments["variation"]
         if not isinstance(variation, Real) or not 0 <= variation <= 1:
             raise ValueError(f"variation is {variation!r}, expected a number from 0 to 1")
-        for name, choices in {"output_type": OUTPUT_TYPES, "noise_mode": NOISE_MODES}.items():
+        for name, choices in CHOICES.items():
             if arguments[name] not in choices:
                 raise ValueError(f"{name} is {arguments[name]!r}, expected one of {choices}")
         generator = arguments["generator"]
@@ -252,10 +254,11 @@ class InpaintPipeline(DiffusionPipeline):
             generator=generator,
         )
 
-    def composite(self, prepared, generated, samples=1, mask_blur=0, keep_known=True):
+    def composite(self, prepared, generated, samples=1, mask_blur=0, keep_known=True, blend="none"):
         """Pictures with `generated` [K * samples,3,s,s] in their holes, in the users' own kinds.
 
-        keep_known=False shows the generator's whole window instead.
+        keep_known=False shows the generator's whole window instead. mask_blur, blend: those of
+        __call__.
         """
         patches = to_unit(generated) if len(generated) else []
         filled = []
@@ -270,9 +273,9 @@ class InpaintPipeline(DiffusionPipeline):
                     if not keep_known:
                         rgb[part], shown[part] = patch, True
                         continue
-                    if mask_blur:
+                    if mask_blur or blend != "none":
                         known = picture.pixels[part].astype(np.float32) / 255
-                        patch = feathered(patch, known, hole[part], mask_blur)
+                        patch = blend_fill(patch, known, hole[part], blend, mask_blur)
                     np.copyto(rgb[part], patch, where=hole[part][..., None])
                 filled.append(picture.fill(rgb, shown))
         return filled
@@ -296,6 +299,7 @@ class InpaintPipeline(DiffusionPipeline):
         noise_mode: str | None = None,
         variation: float = 0.0,
         composite: bool = True,
+        blend: str | None = None,
     ):
         """Fill the white part of mask_image; every value outside it is returned bit for bit.
 
@@ -323,6 +327,10 @@ class InpaintPipeline(DiffusionPipeline):
             variation: how far style vectors move towards those of random latents, 0 (not at all) to
                 1; makes the results for one hole differ visibly. Ours, not the papers'.
             composite: False shows the generator's picture around the hole too.
+            blend: how the fill is made to meet the known colours, at the picture's own resolution
+                and inside the hole alone: "none" | "feather" (over mask_blur px, 8 if not given) |
+                "laplacian" | "poisson" | "gp" (Gaussian-Poisson); where not given, none, but gp for
+                PSPBlendPipeline. mask_blur then softens what they leave.
 
         Returns: InpaintOutput.
 
@@ -343,6 +351,7 @@ class InpaintPipeline(DiffusionPipeline):
                 "mask_blur": mask_blur,
                 "noise_mode": noise_mode,
                 "variation": variation,
+                "blend": blend,
             }
         )
         prepared = self.preprocess(image, mask_image, height, width, padding_mask_crop, mask_dilate)
@@ -375,7 +384,8 @@ class InpaintPipeline(DiffusionPipeline):
                 latent = self.vary(latent, variation, own)
                 parts.append(self.generate(latent, noise_mode, own).float())
             generated = torch.cat(parts)
-        filled = self.composite(prepared, generated, samples, mask_blur, composite)
+        blend = blend or self.default_blend
+        filled = self.composite(prepared, generated, samples, mask_blur, composite, blend)
         images = write_pictures(filled, output_type)
         self.maybe_free_model_hooks()
         return InpaintOutput(images, generated) if return_dict else (images, generated)
