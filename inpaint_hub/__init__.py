@@ -7,6 +7,7 @@ The map, in the order the data flows:
     compositing         the masked picture, and the hard constraint: what is known stays
     inversion           feature pyramids, style heads, pSp's encoder
     invertfill          InvertFill's encoder: pre-modulation, F&W+ latents, soft mean latent
+    search              the code found by descent: W+, Yeh et al., mGANprior
     stylegan2           the generator, and its discriminator
     blending            seams inside the hole: feather, Laplacian, Poisson, Gaussian-Poisson
     pipelines           preprocess -> encode -> generate -> composite, as diffusers pipelines
@@ -30,12 +31,15 @@ _HOMES = {
     "InpaintPipeline": "pipelines",
     "InvertFillEncoder": "invertfill",
     "InvertFillPipeline": "pipelines",
+    "MGANPriorPipeline": "pipelines",
     "PSPBlendPipeline": "pipelines",
     "PSPEncoder": "inversion",
     "PSPPipeline": "pipelines",
     "StyleGAN2Discriminator": "stylegan2",
     "StyleGAN2Generator": "stylegan2",
     "StyleGAN2Pipeline": "pipelines",
+    "WPlusSearchPipeline": "pipelines",
+    "YehPipeline": "pipelines",
     "load_pipeline": "pipelines",
 }
 __all__ = ["__version__", *_HOMES]

@@ -22,8 +22,9 @@ MAY_IMPORT = {
     "stylegan2": {"hub"},
     "inversion": {"hub", "stylegan2"},  # equalised layers and the number of style vectors
     "invertfill": NETWORKS,
+    "search": NETWORKS,
     "data": {"images", "masks"},
-    "pipelines": NETWORKS | {"masks", "blending", "crops", "invertfill"},
+    "pipelines": NETWORKS | {"masks", "blending", "crops", "invertfill", "search"},
     "evaluation": {"images", "masks", "data", "pipelines"},
     "training": NETWORKS | {"masks", "losses", "data", "invertfill", "pipelines"},
     "__main__": {"__init__", "pipelines", "images", "masks"},

@@ -13,12 +13,15 @@ NAMES = {
     "InpaintPipeline",
     "InvertFillEncoder",
     "InvertFillPipeline",
+    "MGANPriorPipeline",
     "PSPBlendPipeline",
     "PSPEncoder",
     "PSPPipeline",
     "StyleGAN2Discriminator",
     "StyleGAN2Generator",
     "StyleGAN2Pipeline",
+    "WPlusSearchPipeline",
+    "YehPipeline",
     "load_pipeline",
 }
 MODELS = ["InvertFillEncoder", "PSPEncoder", "StyleGAN2Discriminator", "StyleGAN2Generator"]

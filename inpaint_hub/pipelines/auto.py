@@ -6,8 +6,19 @@ from inpaint_hub.hub import find_file
 from inpaint_hub.pipelines.base import INDEX, hub_options
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.psp import PSPBlendPipeline, PSPPipeline
+from inpaint_hub.pipelines.search import MGANPriorPipeline, WPlusSearchPipeline, YehPipeline
 
-PIPELINES = {cls.__name__: cls for cls in (InvertFillPipeline, PSPPipeline, PSPBlendPipeline)}
+PIPELINES = {
+    cls.__name__: cls
+    for cls in (
+        InvertFillPipeline,
+        PSPPipeline,
+        PSPBlendPipeline,
+        WPlusSearchPipeline,
+        YehPipeline,
+        MGANPriorPipeline,
+    )
+}
 
 
 def load_pipeline(pretrained_model_name_or_path, **kwargs):

@@ -125,16 +125,25 @@ class InpaintPipeline(DiffusionPipeline):
     @classmethod
     def network_classes(cls):
         """{component's name: class}, as the constructor's annotations say."""
-        annotations = cls.__init__.__annotations__
-        return {name: annotations[name] for name in ("encoder", "gan")}
+        annotations = cls.__init__.__annotations__.items()
+        return {
+            name: kind
+            for name, kind in annotations
+            if isinstance(kind, type) and issubclass(kind, hub.HubModel)
+        }
 
-    def register_networks(self, encoder, gan):
-        """Register the two components.
+    @property
+    def input_dtype(self):
+        """torch.dtype of the network that sees the masked picture."""
+        return self.encoder.dtype
+
+    def register_networks(self, *networks):
+        """Register the components, in the constructor's order.
 
         Raises: TypeError for a component of another class than the constructor's annotation;
-            ValueError for networks whose pictures or style vectors differ in size.
+            ValueError for networks whose pictures or codes differ in size from gan's.
         """
-        models = {"encoder": encoder, "gan": gan}
+        models = dict(zip(self.network_classes(), networks, strict=True))
         for name, expected in self.network_classes().items():
             model = getattr(models[name], "_orig_mod", models[name])  # if compiled
             if not isinstance(model, expected):
@@ -142,14 +151,16 @@ class InpaintPipeline(DiffusionPipeline):
                     f"{name} is a {type(model).__name__}, {type(self).__name__} expects "
                     f"{expected.__name__}; for a saved pipeline of another kind use load_pipeline"
                 )
-        for name in ("resolution", "w_dim"):
-            theirs = encoder.config[name], gan.config[name]
-            if theirs[0] != theirs[1]:
-                raise ValueError(
-                    f"{name} is {theirs[0]} for the encoder and {theirs[1]} for gan; expected them "
-                    "equal; use the encoder that was trained on this generator"
-                )
-        self.register_modules(encoder=encoder, gan=gan)
+        ours = models["gan"].config
+        for name, model in models.items():
+            for size in ("resolution", "w_dim", "z_dim"):
+                theirs = model.config.get(size, ours.get(size))
+                if theirs != ours.get(size):
+                    raise ValueError(
+                        f"{size} is {theirs} for the {name} and {ours.get(size)} for gan; expected "
+                        f"them equal; use the {name} that was trained with this generator"
+                    )
+        self.register_modules(**models)
 
     def check_inputs(self, arguments):
         """Raises: ValueError, TypeError that name the argument of __call__ and what it was."""
@@ -218,7 +229,7 @@ class InpaintPipeline(DiffusionPipeline):
         if not windows:
             empty = torch.zeros(0, 3, self.resolution, self.resolution)
             return PreparedInputs(pictures, holes, [], empty, empty[:, :1])
-        device, dtype = self._execution_device, self.encoder.dtype
+        device, dtype = self._execution_device, self.input_dtype
         mask = torch.from_numpy(np.stack(cut_holes))[:, None].to(device, dtype)
         return PreparedInputs(
             pictures, holes, windows, to_tensor(cut_pixels).to(device, dtype), mask
