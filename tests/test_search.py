@@ -347,15 +347,26 @@ def test_descent_keeps_the_best_of_each_picture_and_ends_when_nothing_improves()
     assert len(count) == 26  # one patience: there was nothing to gain
 
 
-def test_a_picture_that_is_done_stays_as_it_is_while_others_go_on():
-    target = torch.tensor([[0.0], [50.0]])
+def test_what_an_overshooting_step_lost_is_not_kept():
+    seen = []
 
     def losses_of(x):
-        return (x - target).square().sum(dim=1)
+        losses = (x - 1).square().sum(dim=1)
+        seen.append(losses.item())
+        return losses
 
-    start, limits = torch.tensor([[0.0], [0.0]]), Limits(400, tolerance=0.001)
-    (together,), _ = descend([start], losses_of, 0.3, limits)
-    assert together[0] == 0 and together[1] > 30
+    (best,), lowest = descend([torch.zeros(1, 1)], losses_of, 3.0, Limits(4))
+    assert lowest.item() == min(seen) < seen[-1]
+    assert (best - 1).square().item() == pytest.approx(min(seen))
+
+
+def test_a_picture_that_is_done_stays_as_it_is_while_others_go_on():
+    def losses_of(x):  # Adam walks down any slope at the same pace
+        return torch.stack([1 - 1e-5 * x[0, 0], (x[1, 0] - 50).square()])
+
+    limits = Limits(400, tolerance=0.01)
+    (best,), _ = descend([torch.zeros(2, 1)], losses_of, 0.2, limits)
+    assert 2 < best[0] < 5.1 and best[1] > 40  # of 25 steps and of hundreds
 
 
 def test_the_rate_rises_holds_and_falls():
