@@ -5,8 +5,9 @@ The map, in the order the data flows:
     images, masks       what users give <-> what networks read; holes drawn by hand or by rule
     crops               where a photo is cut around its holes, and how the fills go back
     compositing         the masked picture, and the hard constraint: what is known stays
-    inversion           feature pyramids, style heads, pSp's encoder
+    inversion           feature pyramids, style heads, pSp's and Lahiri's encoders
     invertfill          InvertFill's encoder: pre-modulation, F&W+ latents, soft mean latent
+    comodgan            a generator that the masked picture modulates together with z
     search              the code found by descent: W+, Yeh et al., mGANprior
     stylegan2           the generator, and its discriminator
     blending            seams inside the hole: feather, Laplacian, Poisson, Gaussian-Poisson
@@ -25,12 +26,16 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CoModGANGenerator": "comodgan",
+    "CoModGANPipeline": "pipelines",
     "FWLatent": "invertfill",
     "HubModel": "hub",
     "InpaintOutput": "pipelines",
     "InpaintPipeline": "pipelines",
     "InvertFillEncoder": "invertfill",
     "InvertFillPipeline": "pipelines",
+    "LahiriEncoder": "inversion",
+    "LahiriPipeline": "pipelines",
     "MGANPriorPipeline": "pipelines",
     "PSPBlendPipeline": "pipelines",
     "PSPEncoder": "inversion",

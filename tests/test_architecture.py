@@ -23,8 +23,9 @@ MAY_IMPORT = {
     "inversion": {"hub", "stylegan2"},  # equalised layers and the number of style vectors
     "invertfill": NETWORKS,
     "search": NETWORKS,
+    "comodgan": NETWORKS,
     "data": {"images", "masks"},
-    "pipelines": NETWORKS | {"masks", "blending", "crops", "invertfill", "search"},
+    "pipelines": NETWORKS | {"masks", "blending", "crops", "invertfill", "search", "comodgan"},
     "evaluation": {"images", "masks", "data", "pipelines"},
     "training": NETWORKS | {"masks", "losses", "data", "invertfill", "pipelines"},
     "__main__": {"__init__", "pipelines", "images", "masks"},

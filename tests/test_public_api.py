@@ -7,12 +7,16 @@ import pytest
 import inpaint_hub
 
 NAMES = {
+    "CoModGANGenerator",
+    "CoModGANPipeline",
     "FWLatent",
     "HubModel",
     "InpaintOutput",
     "InpaintPipeline",
     "InvertFillEncoder",
     "InvertFillPipeline",
+    "LahiriEncoder",
+    "LahiriPipeline",
     "MGANPriorPipeline",
     "PSPBlendPipeline",
     "PSPEncoder",
@@ -24,7 +28,14 @@ NAMES = {
     "YehPipeline",
     "load_pipeline",
 }
-MODELS = ["InvertFillEncoder", "PSPEncoder", "StyleGAN2Discriminator", "StyleGAN2Generator"]
+MODELS = [
+    "CoModGANGenerator",
+    "LahiriEncoder",
+    "InvertFillEncoder",
+    "PSPEncoder",
+    "StyleGAN2Discriminator",
+    "StyleGAN2Generator",
+]
 
 
 def test_the_public_names_are_these():

@@ -2,15 +2,19 @@
 
 from inpaint_hub.pipelines.auto import load_pipeline
 from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
+from inpaint_hub.pipelines.comodgan import CoModGANPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
+from inpaint_hub.pipelines.lahiri import LahiriPipeline
 from inpaint_hub.pipelines.psp import PSPBlendPipeline, PSPPipeline
 from inpaint_hub.pipelines.search import MGANPriorPipeline, WPlusSearchPipeline, YehPipeline
 from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 
 __all__ = [
+    "CoModGANPipeline",
     "InpaintOutput",
     "InpaintPipeline",
     "InvertFillPipeline",
+    "LahiriPipeline",
     "MGANPriorPipeline",
     "PSPBlendPipeline",
     "PSPPipeline",

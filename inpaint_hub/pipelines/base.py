@@ -246,14 +246,18 @@ class InpaintPipeline(DiffusionPipeline):
         """
         if variation == 0:
             return latent
-        generators = generator if isinstance(generator, list) else [generator] * len(latent.ws)
+        offsets = self.random_offsets(len(latent.ws), generator)
+        return latent._replace(ws=latent.ws + variation * offsets[:, None])
+
+    def random_offsets(self, count, generator=None):
+        """Of `count` random w from the mean latent, [count,w_dim]; generator: as vary's."""
+        generators = generator if isinstance(generator, list) else [generator] * count
         z = [
             torch.randn(self.gan.z_dim, generator=g, device=g.device if g else None)
             for g in generators
         ]
         gan = woken(self.gan)
-        offset = gan.mapping(torch.stack(z).to(gan.device, gan.dtype)) - gan.w_avg
-        return latent._replace(ws=latent.ws + variation * offset[:, None])
+        return gan.mapping(torch.stack(z).to(gan.device, gan.dtype)) - gan.w_avg
 
     def generate(self, latent, noise_mode="const", generator=None):
         """FWLatent of K latents -> pictures [K,3,s,s], unbounded around [-1,1]."""
