@@ -15,7 +15,7 @@ from diffusers.utils import make_image_grid
 from PIL import Image
 
 from inpaint_hub import DualPathPipeline
-from inpaint_hub.evaluation.report import masked_picture
+from inpaint_hub.evaluation.pairs import masked_picture
 from inpaint_hub.images import read_images, read_masks, to_pixels
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

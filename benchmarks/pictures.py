@@ -15,8 +15,8 @@ from diffusers.utils import make_image_grid
 from PIL import Image
 
 from inpaint_hub import load_pipeline
-from inpaint_hub.evaluation.__main__ import telea
-from inpaint_hub.evaluation.report import masked_picture
+from inpaint_hub.evaluation.classical import telea
+from inpaint_hub.evaluation.pairs import masked_picture
 from inpaint_hub.masks import mask_in_band
 
 ROOT = Path(__file__).parent.parent

@@ -5,11 +5,13 @@ The map, in the order the data flows:
     images, masks       what users give <-> what networks read; holes drawn by hand or by rule
     crops               where a photo is cut around its holes, and how the fills go back
     compositing         the masked picture, and the hard constraint: what is known stays
-    inversion           feature pyramids, style heads, pSp's encoder
+    inversion           feature pyramids, style heads, pSp's and Lahiri's encoders
     invertfill          InvertFill's encoder: pre-modulation, F&W+ latents, soft mean latent
     dualpath            Dual-path's auto-encoder, and the fusion of the generator's features
+    comodgan            a generator that the masked picture modulates together with z
+    search              the code found by descent: W+, Yeh et al., mGANprior
     stylegan2           the generator, and its discriminator
-    blending            seams inside the hole
+    blending            seams inside the hole: feather, Laplacian, Poisson, Gaussian-Poisson
     pipelines           preprocess -> encode -> generate -> composite, as diffusers pipelines
     hub                 models on disk and on the Hugging Face Hub
 
@@ -28,17 +30,25 @@ _HOMES = {
     "DualPathInpainter": "dualpath",
     "DualPathOutput": "pipelines",
     "DualPathPipeline": "pipelines",
+    "CoModGANGenerator": "comodgan",
+    "CoModGANPipeline": "pipelines",
     "FWLatent": "invertfill",
     "HubModel": "hub",
     "InpaintOutput": "pipelines",
     "InpaintPipeline": "pipelines",
     "InvertFillEncoder": "invertfill",
     "InvertFillPipeline": "pipelines",
+    "LahiriEncoder": "inversion",
+    "LahiriPipeline": "pipelines",
+    "MGANPriorPipeline": "pipelines",
+    "PSPBlendPipeline": "pipelines",
     "PSPEncoder": "inversion",
     "PSPPipeline": "pipelines",
     "StyleGAN2Discriminator": "stylegan2",
     "StyleGAN2Generator": "stylegan2",
     "StyleGAN2Pipeline": "pipelines",
+    "WPlusSearchPipeline": "pipelines",
+    "YehPipeline": "pipelines",
     "load_pipeline": "pipelines",
 }
 __all__ = ["__version__", *_HOMES]

@@ -1,10 +1,23 @@
-"""Seams: how a fill meets the known pixels, which stay as they are. Masks: bool [H,W], True =
-hole."""
+"""Seams: how a fill meets the known pixels, which stay as they are (SPEC E3).
+
+Masks: bool [H,W], True = hole. Every blend changes the fill alone, never reads what the hole held,
+and leaves a fill that already continues the known pixels as it is.
+"""
+
+import math
 
 import numpy as np
-from scipy import ndimage
+from scipy import fft, ndimage
 
 MANY_HOLES = 1000  # more than these are softened in one piece
+BLENDS = ("none", "feather", "laplacian", "poisson", "gp")
+FEATHER_PX = 8  # width of blend="feather" where none is given: the upper end of SPEC E3
+COARSEST_PX = 8  # the Laplacian pyramid ends before a side falls below this
+# GP-GAN (Wu et al., 2019) weighs colours by 1 and blurs by 0.5 px: a seam fades over about 1 px of
+# the picture this is applied to. Ours is 16 px wide, so that it fades over a sixteenth of any side.
+COLOUR_WEIGHT, COLOUR_SIGMA_PX, COLOUR_SIDE_PX = 1.0, 0.5, 16
+SEAM_TOLERANCE = 1e-3  # a quarter of a grey level
+MAX_SOLVER_STEPS = 200
 
 
 def dilate(mask, radius_px):
@@ -55,3 +68,170 @@ def feathered(rgb, known, mask, radius_px):
         rim = known[part][tuple(nearest[:, hole])]
         soft[part][hole] = weight * rgb[part][hole] + (1 - weight) * rim
     return soft
+
+
+def blend_fill(rgb, known, mask, blend, radius_px=0):
+    """The fill `rgb`, changed inside the hole so that it meets the known colours.
+
+    rgb, known: float32 [H,W,3] in [0,1]; outside the mask the result means nothing, it is never
+    used there. blend: one of BLENDS. radius_px: width of a feather, which is laid over the results
+    of the other modes too; 0 is none, and FEATHER_PX for blend="feather".
+    """
+    assert blend in BLENDS, blend
+    if mask.all() or not mask.any():
+        return rgb
+    if blend == "laplacian":
+        rgb = laplacian_blended(rgb, known, mask)
+    elif blend == "poisson":
+        rgb = poisson_blended(rgb, known, mask)
+    elif blend == "gp":
+        rgb = gaussian_poisson_blended(rgb, known, mask)
+    elif blend == "feather":
+        radius_px = radius_px or FEATHER_PX
+    return feathered(rgb, known, mask, radius_px)
+
+
+def laplacian_blended(rgb, known, mask):
+    """Band by band: the finer the detail, the narrower the rim inside the hole in which the fill
+    takes over (the Laplacian pyramid of Burt and Adelson, 1983).
+
+    Differs from theirs: the fill's share falls to 0 at the border instead of to a half, since only
+    the hole's side of the seam may change; into the hole the known pixels go on with their nearest
+    colour.
+    """
+    distance, nearest = ndimage.distance_transform_edt(mask, return_indices=True)
+    around = known[tuple(nearest)]  # known pixels are their own nearest
+    difference = rgb - around
+    bands = []
+    for _ in range(int(math.log2(max(min(mask.shape) // COARSEST_PX, 1)))):
+        coarser = _halved(difference)
+        bands.append(difference - _doubled(coarser, difference.shape))
+        difference = coarser
+    bands.append(difference)
+    result = None
+    for level, band in reversed(list(enumerate(bands))):
+        share = np.minimum(distance[:: 2**level, :: 2**level] / 2 ** (level + 1), 1)
+        band = band * share[..., None].astype(np.float32)
+        result = band if result is None else band + _doubled(result, band.shape)
+    return around + result
+
+
+BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16
+
+
+def _smoothed(array):
+    for axis in (0, 1):
+        array = ndimage.convolve1d(array, BINOMIAL, axis=axis, mode="mirror")
+    return array
+
+
+def _halved(array):
+    """[H,W,C] -> every second row and column of the smoothed array."""
+    return np.ascontiguousarray(_smoothed(array)[::2, ::2])
+
+
+def _doubled(array, shape):
+    """The smooth array of that shape whose every second row and column `array` weighs."""
+    sparse = np.zeros(shape, np.float32)
+    sparse[::2, ::2] = array
+    weight = np.zeros((*shape[:2], 1), np.float32)
+    weight[::2, ::2] = 1
+    return _smoothed(sparse) / _smoothed(weight)
+
+
+def poisson_blended(rgb, known, mask):
+    """The fill's gradients with the known colours at the border (Perez et al., 2003)."""
+    return _corrected(rgb, known, mask, 0.0, 0.0)
+
+
+def gaussian_poisson_blended(rgb, known, mask):
+    """As poisson_blended, but held to the fill's own colours away from the border: the
+    Gaussian-Poisson equation of GP-GAN (Wu et al., 2019; SPEC D psp_blend).
+
+    Differs from GP-GAN: known pixels are fixed, the colours are the fill's own instead of those of
+    a second GAN, and there is one solve instead of one per level of a pyramid: the weight is scaled
+    from COLOUR_SIDE_PX to the picture's size, where it reaches as far.
+    """
+    scale = max(mask.shape) / COLOUR_SIDE_PX
+    return _corrected(rgb, known, mask, COLOUR_WEIGHT / scale**2, COLOUR_SIGMA_PX * scale)
+
+
+def _corrected(rgb, known, mask, colour_weight, sigma_px):
+    """rgb + u in each hole: u is what the border lacks of the known colours, carried inside by
+    correction()."""
+    result = rgb.copy()
+    for part, hole in _holes_with_rims(mask):
+        border = ndimage.binary_dilation(hole) & ~hole
+        missing = known[part][border] - rgb[part][border]
+        room = _fast_room(hole)
+        u = correction(missing, np.pad(border, room), colour_weight, sigma_px)
+        result[part][hole] += u[: hole.shape[0], : hole.shape[1]][hole]
+    return result
+
+
+def _fast_room(hole):
+    """np.pad's widths that make the transform's sides products of small primes: room beyond the
+    border hardly matters. None where the hole ends at the picture's edge, where u lies flat."""
+    ends = (hole[-1], hole[:, -1])
+    return [
+        (0, 0 if end.any() else fft.next_fast_len(n, real=True) - n)
+        for n, end in zip(hole.shape, ends)
+    ]
+
+
+def correction(values, border, colour_weight=0.0, sigma_px=0.0):
+    """u, float32 [H,W,C], that has `values` [n,C] on the border's n pixels (bool [H,W]) and the
+    least energy |grad u|^2 + colour_weight |G_sigma * u|^2 over the rectangle.
+
+    The energy S is diagonal under the cosine transform, so u = S^-1 q for sources q on the border
+    alone; conjugate gradients find the sources, at one transform and its inverse per step. Without
+    colours u is harmonic away from the border.
+    """
+    height, width = border.shape
+    energy = np.add.outer(_laplacian_spectrum(height), _laplacian_spectrum(width))
+    energy = energy + colour_weight * np.exp(-(sigma_px**2) * energy)
+    free_mean = energy[0, 0] == 0  # then a constant costs nothing: it is found apart
+    inverse = np.where(energy > 0, 1 / np.where(energy > 0, energy, 1), 0).astype(np.float32)
+
+    def on_plane(sources):
+        plane = np.zeros((len(sources), height, width), np.float32)
+        plane[:, border] = sources
+        return plane
+
+    def spread(sources):
+        spectrum = fft.dctn(on_plane(sources), axes=(1, 2), norm="ortho", workers=-1)
+        return fft.idctn(spectrum * inverse, axes=(1, 2), norm="ortho", workers=-1)
+
+    def centred(x):
+        return x - x.mean(axis=1, keepdims=True) if free_mean else x
+
+    def preconditioned(x):  # S itself among border pixels: halves the number of steps
+        plane = on_plane(x)
+        near = np.pad(plane, ((0, 0), (1, 1), (1, 1)), mode="edge")
+        around = near[:, 2:, 1:-1] + near[:, :-2, 1:-1] + near[:, 1:-1, 2:] + near[:, 1:-1, :-2]
+        return centred(((4 + colour_weight) * plane - around)[:, border])
+
+    target = np.ascontiguousarray(values.T, np.float32)
+    sources = np.zeros_like(target)
+    residual = centred(target)
+    direction = preconditioned(residual)
+    size = (residual * direction).sum(axis=1, keepdims=True)
+    for _ in range(MAX_SOLVER_STEPS):
+        if np.abs(residual).max(initial=0) <= SEAM_TOLERANCE:
+            break
+        image = centred(spread(direction)[:, border])
+        step = size / np.maximum((direction * image).sum(axis=1, keepdims=True), 1e-20)
+        sources = sources + step * direction
+        residual = residual - step * image
+        towards = preconditioned(residual)
+        before, size = size, (residual * towards).sum(axis=1, keepdims=True)
+        direction = towards + size / np.maximum(before, 1e-20) * direction
+    u = spread(sources)
+    if free_mean:
+        u += (target - u[:, border]).mean(axis=1)[:, None, None]
+    return u.transpose(1, 2, 0)
+
+
+def _laplacian_spectrum(length):
+    """Eigenvalues of the negative second difference with reflected ends, under the DCT-II."""
+    return 2 - 2 * np.cos(np.pi * np.arange(length) / length)

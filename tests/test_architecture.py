@@ -23,8 +23,11 @@ MAY_IMPORT = {
     "inversion": {"hub", "stylegan2"},  # equalised layers and the number of style vectors
     "invertfill": NETWORKS,
     "dualpath": NETWORKS,
+    "search": NETWORKS,
+    "comodgan": NETWORKS,
     "data": {"images", "masks"},
-    "pipelines": NETWORKS | {"masks", "blending", "crops", "invertfill", "dualpath"},
+    "pipelines": NETWORKS
+    | {"masks", "blending", "crops", "invertfill", "dualpath", "search", "comodgan"},
     "evaluation": {"images", "masks", "data", "pipelines"},
     "training": NETWORKS | {"masks", "losses", "data", "invertfill", "dualpath", "pipelines"},
     "__main__": {"__init__", "pipelines", "images", "masks"},

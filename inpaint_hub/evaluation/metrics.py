@@ -69,3 +69,29 @@ def bootstrap_interval(values, seed=0, num_resamples=1000, level=0.95):
     means = values[picks].mean(axis=1)
     tail = (1 - level) / 2
     return float(np.quantile(means, tail)), float(np.quantile(means, 1 - tail))
+
+
+def seam_step(picture, mask):
+    """Mean jump of colour across the hole's border, in grey levels: |hole - known| over all pairs
+    of 4-neighbours of which one is a hole pixel and one is known, and over the three channels.
+
+    picture: uint8 [H,W,3]; mask: bool [H,W], True = hole. NaN where no such pair is.
+    """
+    values = picture.astype(np.float64)
+    jumps = [
+        np.abs(np.diff(values, axis=axis))[
+            mask.take(range(1, n), axis) ^ mask.take(range(n - 1), axis)
+        ]
+        for axis, n in enumerate(mask.shape)
+    ]
+    jumps = np.concatenate(jumps)
+    return float(jumps.mean()) if len(jumps) else float("nan")
+
+
+def seam_ratio(result, original, mask):
+    """seam_step of the result over that of the original: the "gapping" of InvertFill section 1 as a
+    number. 1: the border is as the picture's own colours are there; 2: it shows twice their jump.
+
+    One grey level is added to both, so that flat places do not divide by nothing.
+    """
+    return (seam_step(result, mask) + 1) / (seam_step(original, mask) + 1)

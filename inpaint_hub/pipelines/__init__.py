@@ -2,18 +2,27 @@
 
 from inpaint_hub.pipelines.auto import load_pipeline
 from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
+from inpaint_hub.pipelines.comodgan import CoModGANPipeline
 from inpaint_hub.pipelines.dual_path import DualPathOutput, DualPathPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
-from inpaint_hub.pipelines.psp import PSPPipeline
+from inpaint_hub.pipelines.lahiri import LahiriPipeline
+from inpaint_hub.pipelines.psp import PSPBlendPipeline, PSPPipeline
+from inpaint_hub.pipelines.search import MGANPriorPipeline, WPlusSearchPipeline, YehPipeline
 from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 
 __all__ = [
     "DualPathOutput",
     "DualPathPipeline",
+    "CoModGANPipeline",
     "InpaintOutput",
     "InpaintPipeline",
     "InvertFillPipeline",
+    "LahiriPipeline",
+    "MGANPriorPipeline",
+    "PSPBlendPipeline",
     "PSPPipeline",
     "StyleGAN2Pipeline",
+    "WPlusSearchPipeline",
+    "YehPipeline",
     "load_pipeline",
 ]

@@ -4,11 +4,27 @@ import json
 
 from inpaint_hub.hub import find_file
 from inpaint_hub.pipelines.base import INDEX, hub_options
+from inpaint_hub.pipelines.comodgan import CoModGANPipeline
 from inpaint_hub.pipelines.dual_path import DualPathPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
-from inpaint_hub.pipelines.psp import PSPPipeline
+from inpaint_hub.pipelines.lahiri import LahiriPipeline
+from inpaint_hub.pipelines.psp import PSPBlendPipeline, PSPPipeline
+from inpaint_hub.pipelines.search import MGANPriorPipeline, WPlusSearchPipeline, YehPipeline
 
-PIPELINES = {cls.__name__: cls for cls in (InvertFillPipeline, PSPPipeline, DualPathPipeline)}
+PIPELINES = {
+    cls.__name__: cls
+    for cls in (
+        InvertFillPipeline,
+        PSPPipeline,
+        PSPBlendPipeline,
+        DualPathPipeline,
+        WPlusSearchPipeline,
+        YehPipeline,
+        MGANPriorPipeline,
+        LahiriPipeline,
+        CoModGANPipeline,
+    )
+}
 
 
 def load_pipeline(pretrained_model_name_or_path, **kwargs):

@@ -18,7 +18,7 @@ from diffusers.utils import BaseOutput, replace_example_docstring
 from PIL import Image
 
 from inpaint_hub import crops, hub
-from inpaint_hub.blending import dilate, feathered
+from inpaint_hub.blending import BLENDS, blend_fill, dilate
 from inpaint_hub.compositing import mask_out
 from inpaint_hub.images import read_images, read_masks, to_tensor, to_unit, write_pictures
 
@@ -32,7 +32,9 @@ pipeline_loading_utils.ALL_IMPORTABLE_CLASSES.update(REGISTRATION)
 INDEX = "model_index.json"
 WINDOWS_AT_ONCE = 16  # a photo with hundreds of specks must not fill the memory
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+SIZES = ("resolution", "w_dim", "z_dim")  # that every component shares with the generator
 NOISE_MODES = (None, "const", "random", "none")
+CHOICES = {"output_type": OUTPUT_TYPES, "noise_mode": NOISE_MODES, "blend": (None, *BLENDS)}
 LOWEST = {
     "height": 1,
     "width": 1,
@@ -129,8 +131,9 @@ class InpaintPipeline(DiffusionPipeline):
 
     model_cpu_offload_seq = "encoder->gan"
     output_class = InpaintOutput
-    # {component: settings that it must have in common with the generator}
-    shared_settings = {"encoder": ("resolution", "w_dim")}
+    default_blend = "none"
+    # {component: settings, beside SIZES, that it must have in common with the generator}
+    shared_settings = {}
 
     @property
     def resolution(self):
@@ -140,27 +143,37 @@ class InpaintPipeline(DiffusionPipeline):
     @classmethod
     def network_classes(cls):
         """{component's name: classes it may be of}, as the constructor's annotations say."""
-        annotations = cls.__init__.__annotations__
-        return {name: get_args(kind) or (kind,) for name, kind in annotations.items()}
+        annotations = cls.__init__.__annotations__.items()
+        kinds = {name: get_args(kind) or (kind,) for name, kind in annotations}
+        return {
+            name: classes
+            for name, classes in kinds.items()
+            if all(isinstance(c, type) and issubclass(c, hub.HubModel) for c in classes)
+        }
+
+    @property
+    def input_dtype(self):
+        """torch.dtype of the network that sees the masked picture."""
+        return self.encoder.dtype
 
     def register_networks(self, **networks):
         """Register the components, given by their names.
 
         Raises: TypeError for a component of another class than the constructor's annotation;
-            ValueError for networks whose pictures, style vectors or features differ in size.
+            ValueError for networks whose pictures, codes or features differ in size.
         """
         for name, expected in self.network_classes().items():
             model = getattr(networks[name], "_orig_mod", networks[name])  # if compiled
             if not isinstance(model, expected):
                 raise TypeError(self._of_another_kind(name, type(model).__name__))
         gan = networks["gan"].config
-        for name, shared in self.shared_settings.items():
-            own = networks[name].config
-            for key in shared:
-                if own[key] != gan[key]:
+        for name, network in networks.items():
+            own = network.config
+            for key in (*SIZES, *self.shared_settings.get(name, ())):
+                if own.get(key, gan.get(key)) != gan.get(key):
                     raise ValueError(
-                        f"{key} is {own[key]} for the {name} and {gan[key]} for gan; "
-                        f"expected them equal; use the {name} that was trained on this generator"
+                        f"{key} is {own[key]} for the {name} and {gan.get(key)} for gan; "
+                        f"expected them equal; use the {name} that was trained with this generator"
                     )
         self.register_modules(**networks)
 
@@ -189,7 +202,7 @@ class InpaintPipeline(DiffusionPipeline):
         variation = arguments["variation"]
         if not isinstance(variation, Real) or not 0 <= variation <= 1:
             raise ValueError(f"variation is {variation!r}, expected a number from 0 to 1")
-        for name, choices in {"output_type": OUTPUT_TYPES, "noise_mode": NOISE_MODES}.items():
+        for name, choices in CHOICES.items():
             if arguments[name] not in choices:
                 raise ValueError(f"{name} is {arguments[name]!r}, expected one of {choices}")
         generator = arguments["generator"]
@@ -239,7 +252,7 @@ class InpaintPipeline(DiffusionPipeline):
         if not windows:
             empty = torch.zeros(0, 3, self.resolution, self.resolution)
             return PreparedInputs(pictures, holes, [], empty, empty[:, :1])
-        device, dtype = self._execution_device, self.encoder.dtype
+        device, dtype = self._execution_device, self.input_dtype
         mask = torch.from_numpy(np.stack(cut_holes))[:, None].to(device, dtype)
         return PreparedInputs(
             pictures, holes, windows, to_tensor(cut_pixels).to(device, dtype), mask
@@ -256,14 +269,18 @@ class InpaintPipeline(DiffusionPipeline):
         """
         if variation == 0:
             return latent
-        generators = generator if isinstance(generator, list) else [generator] * len(latent.ws)
+        offsets = self.random_offsets(len(latent.ws), generator)
+        return latent._replace(ws=latent.ws + variation * offsets[:, None])
+
+    def random_offsets(self, count, generator=None):
+        """Of `count` random w from the mean latent, [count,w_dim]; generator: as vary's."""
+        generators = generator if isinstance(generator, list) else [generator] * count
         z = [
             torch.randn(self.gan.z_dim, generator=g, device=g.device if g else None)
             for g in generators
         ]
         gan = woken(self.gan)
-        offset = gan.mapping(torch.stack(z).to(gan.device, gan.dtype)) - gan.w_avg
-        return latent._replace(ws=latent.ws + variation * offset[:, None])
+        return gan.mapping(torch.stack(z).to(gan.device, gan.dtype)) - gan.w_avg
 
     def generate(self, latent, noise_mode="const", generator=None, **options):
         """FWLatent of K latents -> the GAN's pictures [K,3,s,s], unbounded around [-1,1].
@@ -284,10 +301,11 @@ class InpaintPipeline(DiffusionPipeline):
         the networks see of them. `generated`, [K,3,s,s] around [-1,1], is what fills the holes."""
         return {"generated": self.generate(latent, noise_mode, generator)}
 
-    def composite(self, prepared, generated, samples=1, mask_blur=0, keep_known=True):
+    def composite(self, prepared, generated, samples=1, mask_blur=0, keep_known=True, blend="none"):
         """Pictures with `generated` [K * samples,3,s,s] in their holes, in the users' own kinds.
 
-        keep_known=False shows the generator's whole window instead.
+        keep_known=False shows the generator's whole window instead. mask_blur, blend: those of
+        __call__.
         """
         patches = to_unit(generated) if len(generated) else []
         filled = []
@@ -302,9 +320,9 @@ class InpaintPipeline(DiffusionPipeline):
                     if not keep_known:
                         rgb[part], shown[part] = patch, True
                         continue
-                    if mask_blur:
+                    if mask_blur or blend != "none":
                         known = picture.pixels[part].astype(np.float32) / 255
-                        patch = feathered(patch, known, hole[part], mask_blur)
+                        patch = blend_fill(patch, known, hole[part], blend, mask_blur)
                     np.copyto(rgb[part], patch, where=hole[part][..., None])
                 filled.append(picture.fill(rgb, shown))
         return filled
@@ -328,6 +346,7 @@ class InpaintPipeline(DiffusionPipeline):
         noise_mode: str | None = None,
         variation: float = 0.0,
         composite: bool = True,
+        blend: str | None = None,
     ):
         """Fill the white part of mask_image; every value outside it is returned bit for bit.
 
@@ -355,6 +374,10 @@ class InpaintPipeline(DiffusionPipeline):
             variation: how far style vectors move towards those of random latents, 0 (not at all) to
                 1; makes the results for one hole differ visibly. Ours, not the papers'.
             composite: False shows the generator's picture around the hole too.
+            blend: how the fill is made to meet the known colours, at the picture's own resolution
+                and inside the hole alone: "none" | "feather" (over mask_blur px, 8 if not given) |
+                "laplacian" | "poisson" | "gp" (Gaussian-Poisson); where not given, none, but gp for
+                PSPBlendPipeline. mask_blur then softens what they leave.
 
         Returns: InpaintOutput, or the pipeline's own kind of it.
 
@@ -375,6 +398,7 @@ class InpaintPipeline(DiffusionPipeline):
                 "mask_blur": mask_blur,
                 "noise_mode": noise_mode,
                 "variation": variation,
+                "blend": blend,
             }
         )
         prepared = self.preprocess(image, mask_image, height, width, padding_mask_crop, mask_dilate)
@@ -408,7 +432,14 @@ class InpaintPipeline(DiffusionPipeline):
                 seen = [x.repeat_interleave(samples, dim=0) for x in prepared.masked(part)]
                 parts.append(self.render(latent, *seen, noise_mode, own))
             rendered = joined(parts)
-        filled = self.composite(prepared, rendered["generated"], samples, mask_blur, composite)
+        filled = self.composite(
+            prepared,
+            rendered["generated"],
+            samples,
+            mask_blur,
+            composite,
+            blend or self.default_blend,
+        )
         images = write_pictures(filled, output_type)
         self.maybe_free_model_hooks()
         return self._output(return_dict, images=images, **rendered)

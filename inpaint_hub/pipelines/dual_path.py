@@ -59,9 +59,7 @@ class DualPathPipeline(InpaintPipeline):
 
     model_cpu_offload_seq = "encoder->gan->inpainter"
     output_class = DualPathOutput
-    shared_settings = InpaintPipeline.shared_settings | {
-        "inpainter": ("resolution", "channel_base", "channel_max")
-    }
+    shared_settings = {"inpainter": ("channel_base", "channel_max")}
 
     def __init__(
         self,

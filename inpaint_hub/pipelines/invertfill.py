@@ -7,7 +7,11 @@ from inpaint_hub.stylegan2 import StyleGAN2Generator
 
 class InvertFillPipeline(InpaintPipeline):
     """Fills holes in one forward pass: a GAN-inversion encoder and a frozen StyleGAN2 (InvertFill,
-    ECCV 2022)."""
+    ECCV 2022).
+
+    With an encoder of other noise_levels than "none", random noise co-modulates its style vectors:
+    several results for one hole then differ visibly.
+    """
 
     def __init__(self, encoder: InvertFillEncoder, gan: StyleGAN2Generator):
         super().__init__()
@@ -15,3 +19,10 @@ class InvertFillPipeline(InpaintPipeline):
 
     def encode(self, masked_image, mask):
         return self.encoder(masked_image, mask).latent
+
+    def generate(self, latent, noise_mode="const", generator=None, **options):
+        """As InpaintPipeline's; noise_mode "random" draws what co-modulates, too."""
+        if noise_mode == "random" and self.encoder.noise_levels != "none":
+            offsets = self.random_offsets(len(latent.ws), generator)
+            latent = latent._replace(ws=self.encoder.co_modulate(latent.ws, offsets))
+        return super().generate(latent, noise_mode, generator, **options)

@@ -16,3 +16,10 @@ class PSPPipeline(InpaintPipeline):
 
     def encode(self, masked_image, mask):
         return FWLatent(self.encoder(masked_image, mask))
+
+
+class PSPBlendPipeline(PSPPipeline):
+    """PSPPipeline whose fills are blended in by the Gaussian-Poisson equation of GP-GAN (pSp +
+    Blend of InvertFill section 4.3) unless the call says blend="none" or another name."""
+
+    default_blend = "gp"

@@ -1,0 +1,41 @@
+"""CoModGAN as a pipeline: one network, no inversion."""
+
+import torch.nn.functional as F
+
+from inpaint_hub.comodgan import CoModGANGenerator
+from inpaint_hub.invertfill import FWLatent
+from inpaint_hub.pipelines.base import InpaintPipeline, woken
+
+
+class CoModGANPipeline(InpaintPipeline):
+    """Fills holes with a co-modulated GAN (CoModGAN, ICLR 2021): several results for one hole come
+    from several z.
+
+    One result without a generator has the mean w; with random noise each draws its own.
+    """
+
+    model_cpu_offload_seq = "gan"
+
+    def __init__(self, gan: CoModGANGenerator):
+        super().__init__()
+        self.register_networks(gan=gan)
+
+    @property
+    def input_dtype(self):
+        return self.gan.dtype
+
+    def encode(self, masked_image, mask):
+        gan = woken(self.gan)
+        global_code, features = gan.encoder(masked_image, mask)
+        w = gan.w_avg.to(global_code.dtype).expand(len(mask), -1)
+        return FWLatent(gan.co_modulate(w, global_code), features)
+
+    def random_offsets(self, count, generator=None):
+        """Of w alone: the encoder's code says what the picture shows, and stays."""
+        return F.pad(super().random_offsets(count, generator), (0, self.gan.global_dim))
+
+    def generate(self, latent, noise_mode="const", generator=None, **options):
+        """As InpaintPipeline's; noise_mode "random" draws z too."""
+        if noise_mode == "random":
+            latent = self.vary(latent, 1.0, generator)
+        return super().generate(latent, noise_mode, generator, **options)

@@ -1,0 +1,241 @@
+"""Latent searches as pipelines: many steps for each picture, no encoder."""
+
+import time
+from numbers import Integral, Real
+
+import torch
+
+from inpaint_hub.invertfill import FWLatent
+from inpaint_hub.pipelines.base import InpaintPipeline, woken
+from inpaint_hub.search import Limits, multi_code_search, w_plus_search, yeh_search
+from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+
+
+class SearchPipeline(InpaintPipeline):
+    """Base of the pipelines that look for the latent by gradient descent instead of encoding."""
+
+    model_cpu_offload_seq = "gan"
+    _exclude_from_cpu_offload = ["discriminator"]  # used in turn with gan at every step
+
+    @property
+    def input_dtype(self):
+        return self.gan.dtype
+
+    _interrupt = False
+
+    @property
+    def interrupt(self):
+        """True ends the search after the step: set `pipe._interrupt = True` in the callback."""
+        return self._interrupt
+
+    def __call__(
+        self,
+        image,
+        mask_image,
+        *arguments,
+        num_inference_steps: int | None = None,
+        callback_on_step_end=None,
+        tolerance: float | None = None,
+        max_seconds: float | None = None,
+        perceptual_network=None,
+        **options,
+    ):
+        """Fill the white part of mask_image; every value outside it is returned bit for bit.
+
+        Args:
+            image, mask_image, *arguments, **options: as InpaintPipeline.__call__'s.
+            num_inference_steps: steps of the search for each group of at most 16 windows; the
+                pipeline's own num_steps where not given.
+            callback_on_step_end: called after every step as callback(pipe, step, step, {"codes":
+                list of tensors [K,...], "loss": [K]}); what it returns is not used.
+            tolerance: a window's search ends when its loss fell by less than this share in 25
+                steps.
+            max_seconds: time for all searches of the call, of which each group of windows gets its
+                share; the best so far is used.
+            perceptual_network: module, pictures [N,3,H,W] in [0,1] -> list of feature maps, on the
+                pipeline's device, whose maps of the known part are compared too.
+
+        Returns: InpaintOutput.
+
+        Raises: TypeError, ValueError that say which argument was given what, and what was expected.
+        """
+        steps = self.config.num_steps if num_inference_steps is None else num_inference_steps
+        _check_limits(steps, callback_on_step_end, tolerance, max_seconds)
+        if perceptual_network is not None and "perceptual_weight" not in self.config:
+            raise ValueError(
+                f"perceptual_network is given but {type(self).__name__} compares no features; "
+                "expected None"
+            )
+        self._interrupt = False
+        self._limits = Limits(steps, tolerance, max_seconds)
+        self._callback, self._perceptual_network = callback_on_step_end, perceptual_network
+        self._start = time.monotonic()
+        try:
+            return super().__call__(image, mask_image, *arguments, **options)
+        finally:
+            del self._limits, self._callback, self._perceptual_network
+
+    def preprocess(self, *arguments, **options):
+        prepared = super().preprocess(*arguments, **options)
+        self._windows_left = len(prepared.windows)
+        return prepared
+
+    def encode(self, masked_image, mask):
+        """masked_image [K,3,s,s] in [-1,1] with hole 0, mask [K,1,s,s] -> the FWLatent found,
+        within the limits of the call."""
+        woken(self.gan)
+        limits = getattr(self, "_limits", Limits(self.config.num_steps))
+        seconds = limits.max_seconds
+        if seconds is not None:
+            left = max(seconds - (time.monotonic() - self._start), 0)
+            seconds = left * len(mask) / max(self._windows_left, len(mask))
+            self._windows_left -= len(mask)
+        with self.progress_bar(total=limits.num_steps) as bar:
+
+            def on_step(step, codes, losses):
+                bar.update()
+                if self._callback is not None:
+                    self._callback(self, step, step, {"codes": codes, "loss": losses})
+                return self._interrupt
+
+            told = on_step if hasattr(self, "_limits") else None
+            limits = Limits(limits.num_steps, limits.tolerance, seconds, told)
+            # Under inference_mode no gradient could be taken of what these are part of.
+            with torch.inference_mode(False), torch.no_grad():
+                return self.search(masked_image.clone(), mask.clone(), limits)
+
+    def search(self, masked_image, mask, limits):
+        """As encode, within `limits`."""
+        raise NotImplementedError
+
+
+def _check_limits(steps, callback, tolerance, max_seconds):
+    if not isinstance(steps, Integral) or steps < 1:
+        raise ValueError(f"num_inference_steps is {steps!r}, expected a whole number of at least 1")
+    if callback is not None and not callable(callback):
+        raise TypeError(
+            f"callback_on_step_end is {callback!r}, expected a function of (pipe, step, timestep, "
+            "callback_kwargs)"
+        )
+    if tolerance is not None and not (isinstance(tolerance, Real) and 0 <= tolerance < 1):
+        raise ValueError(f"tolerance is {tolerance!r}, expected a share from 0 to below 1, or None")
+    if max_seconds is not None and not (isinstance(max_seconds, Real) and max_seconds > 0):
+        raise ValueError(f"max_seconds is {max_seconds!r}, expected a number above 0, or None")
+
+
+class WPlusSearchPipeline(SearchPipeline):
+    """Fills holes by searching W+ for the known pixels (Image2StyleGAN, ICCV 2019, on the known
+    part).
+
+    perceptual_weight counts where the call is given a perceptual_network.
+    """
+
+    def __init__(
+        self,
+        gan: StyleGAN2Generator,
+        num_steps: int = 1000,
+        learning_rate: float = 0.05,
+        perceptual_weight: float = 0.1,
+    ):
+        super().__init__()
+        self.register_networks(gan=gan)
+        self.register_to_config(
+            num_steps=num_steps, learning_rate=learning_rate, perceptual_weight=perceptual_weight
+        )
+
+    def search(self, masked_image, mask, limits):
+        ws = w_plus_search(
+            self.gan,
+            masked_image,
+            mask,
+            limits,
+            self.config.learning_rate,
+            getattr(self, "_perceptual_network", None),
+            self.config.perceptual_weight,
+        )
+        return FWLatent(ws)
+
+
+class YehPipeline(SearchPipeline):
+    """Fills holes by searching z for context and realism, then Poisson blending (Yeh et al., CVPR
+    2017)."""
+
+    default_blend = "poisson"
+
+    def __init__(
+        self,
+        gan: StyleGAN2Generator,
+        discriminator: StyleGAN2Discriminator,
+        num_steps: int = 1000,
+        learning_rate: float = 0.1,
+        prior_weight: float = 0.02,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.register_networks(gan=gan, discriminator=discriminator)
+        self.register_to_config(
+            num_steps=num_steps, learning_rate=learning_rate, prior_weight=prior_weight, seed=seed
+        )
+
+    def search(self, masked_image, mask, limits):
+        config = self.config
+        ws = yeh_search(
+            self.gan,
+            self.discriminator,
+            masked_image,
+            mask,
+            limits,
+            config.learning_rate,
+            config.prior_weight,
+            config.seed,
+        )
+        return FWLatent(ws)
+
+
+class MGANPriorPipeline(SearchPipeline):
+    """Fills holes with several codes whose features are mixed by channel (mGANprior, CVPR 2020).
+
+    perceptual_weight counts where the call is given a perceptual_network.
+    """
+
+    def __init__(
+        self,
+        gan: StyleGAN2Generator,
+        num_steps: int = 1000,
+        learning_rate: float = 0.05,
+        num_codes: int = 10,
+        mixing_resolution: int = 8,
+        perceptual_weight: float = 0.1,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.register_networks(gan=gan)
+        if mixing_resolution not in gan.resolutions[:-1]:
+            raise ValueError(
+                f"mixing_resolution is {mixing_resolution}, expected one of "
+                f"{gan.resolutions[:-1]}, below the generator's own"
+            )
+        self.register_to_config(
+            num_steps=num_steps,
+            learning_rate=learning_rate,
+            num_codes=num_codes,
+            mixing_resolution=mixing_resolution,
+            perceptual_weight=perceptual_weight,
+            seed=seed,
+        )
+
+    def search(self, masked_image, mask, limits):
+        config = self.config
+        found = multi_code_search(
+            self.gan,
+            masked_image,
+            mask,
+            limits,
+            config.learning_rate,
+            config.num_codes,
+            config.mixing_resolution,
+            getattr(self, "_perceptual_network", None),
+            config.perceptual_weight,
+            config.seed,
+        )
+        return FWLatent(*found)

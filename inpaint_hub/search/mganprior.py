@@ -1,0 +1,93 @@
+"""mGANprior (Gu et al., CVPR 2020; SPEC D), the rival of InvertFill Table 2 and Fig. 4: N codes
+whose features are mixed inside the generator.
+
+    w_1 ... w_N --blocks up to r--> x_1 ... x_N --sum of alpha_n * x_n--> blocks above r --> picture
+
+Differs from the paper, which inverts PGGAN: the codes are style vectors; what StyleGAN2 has beside
+the features, the picture so far and the style vectors above r, is mixed by each code's mean
+importance; Adam instead of SGD.
+"""
+
+import torch
+
+from inpaint_hub.search.descent import descend
+from inpaint_hub.search.objective import reconstruction
+
+
+def rows_of(resolution):
+    """The rows of ws that the block of this resolution reads (SPEC A6)."""
+    if resolution == 4:
+        return slice(0, 2)
+    first = 2 * (resolution.bit_length() - 1) - 5
+    return slice(first, first + 3)
+
+
+def through(synthesis, ws, x, rgb, resolutions):
+    """(x, rgb) after the blocks of `resolutions`, with constant noise."""
+    for r in resolutions:
+        x, rgb = synthesis.blocks[str(r)](x, rgb, ws[:, rows_of(r)], None, None, "const", None)
+    return x, rgb
+
+
+def mixed(gan, w, importance, mixing_resolution):
+    """(x [K,C,r,r], rgb [K,3,r,r], ws [K,L,w_dim]) of K pictures at r = mixing_resolution.
+
+    w [K,N,w_dim]; importance alpha [K,N,C], paper Eq. (2).
+    """
+    pictures, num_codes, _ = w.shape
+    ws = w.flatten(0, 1)[:, None].expand(-1, gan.num_ws, -1)
+    below = [r for r in gan.resolutions if r <= mixing_resolution]
+    x, rgb = through(gan.synthesis, ws, None, None, below)
+    x, rgb = (t.unflatten(0, (pictures, num_codes)) for t in (x, rgb))
+    share = importance.mean(dim=2)
+    x = (importance[..., None, None] * x).sum(dim=1)
+    rgb = (share[..., None, None, None] * rgb).sum(dim=1)
+    ws = (share[..., None] * w).sum(dim=1)[:, None].expand(-1, gan.num_ws, -1)
+    return x, rgb, ws
+
+
+def as_features(gan, x, rgb, ws, mixing_resolution):
+    """(features, rgb_features): what the synthesis of ws needs added to go on from x and rgb."""
+    r, above = mixing_resolution, 2 * mixing_resolution
+    below = [q for q in gan.resolutions if q <= r]
+    own_x, own_rgb = through(gan.synthesis, ws, None, None, below)
+    enlarge, row = gan.synthesis.blocks[str(above)].up_conv, ws[:, rows_of(above)][:, 0]
+    return {above: enlarge(x, row) - enlarge(own_x, row)}, {r: rgb - own_rgb}
+
+
+def multi_code_search(
+    gan,
+    masked_image,
+    mask,
+    limits,
+    learning_rate=0.05,
+    num_codes=10,
+    mixing_resolution=8,
+    network=None,
+    network_weight=0.0,
+    seed=0,
+):
+    """(ws [K,L,w_dim], features, rgb_features) of the mix that agrees best with the known pixels.
+
+    mixing_resolution: r, below the generator's. seed: draws the codes to start from, the same for
+    every picture; importances start at 1/N.
+    """
+    objective = reconstruction(masked_image, mask, network, network_weight)
+    above = [r for r in gan.resolutions if r > mixing_resolution]
+
+    def losses_of(w, importance):
+        w, importance = w.to(gan.dtype), importance.to(gan.dtype)
+        x, rgb, ws = mixed(gan, w, importance / num_codes, mixing_resolution)
+        _, generated = through(gan.synthesis, ws, x, rgb, above)
+        return objective(generated)
+
+    z = torch.randn(num_codes, gan.z_dim, generator=torch.Generator().manual_seed(seed))
+    w = gan.mapping(z.to(gan.device, gan.dtype))
+    pictures = len(masked_image)
+    importance = w.new_ones(pictures, num_codes, gan.channels_at(mixing_resolution))
+    # One rate serves both: the importances are held as multiples of 1/N, of the codes' own size.
+    start = [w.expand(pictures, -1, -1), importance]
+    (w, importance), _ = descend(start, losses_of, learning_rate, limits)
+    w, importance = w.to(gan.dtype), importance.to(gan.dtype)
+    x, rgb, ws = mixed(gan, w, importance / num_codes, mixing_resolution)
+    return ws, *as_features(gan, x, rgb, ws, mixing_resolution)

@@ -1,0 +1,79 @@
+"""What a search minimises: one loss for each picture, from its known pixels alone.
+
+Pictures [K,3,s,s] in [-1,1]; masked_image is 0 in the hole; mask [K,1,s,s], 1 = hole. Means are
+over known values, so that the size of the hole does not weigh.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from inpaint_hub.compositing import mask_out
+
+NEIGHBOURHOOD_PX = 7
+
+
+def known_mean(values, mask):
+    """values [K,C,s,s] -> their means over the known pixels and all channels, [K]; 0 without
+    any."""
+    known = (mask < 0.5).expand_as(values)
+    total = torch.where(known, values, torch.zeros_like(values)).sum(dim=(1, 2, 3))
+    return total / known.sum(dim=(1, 2, 3)).clamp(min=1)
+
+
+def squared_error(generated, masked_image, mask):
+    """Mean squared difference on the known pixels, [K]."""
+    return known_mean((generated.float() - masked_image.float()).square(), mask)
+
+
+def seen_by(network, picture, mask):
+    """The maps `network` makes of a picture whose hole is grey; it takes pictures in [0,1]."""
+    return network(mask_out(picture.float(), mask).clamp(-1, 1) / 2 + 0.5)
+
+
+def reconstruction(masked_image, mask, network=None, network_weight=0.0):
+    """Function of generated pictures that gives squared_error and, where there is a network,
+    network_weight times the sum over its maps of the mean |difference|, [K].
+
+    network: pictures [K,3,s,s] in [0,1] -> list of maps.
+    """
+    wanted = [] if network is None else seen_by(network, masked_image, mask)
+
+    def losses_of(generated):
+        losses = squared_error(generated, masked_image, mask)
+        maps = [] if network is None else seen_by(network, generated, mask)
+        for ours, theirs in zip(maps, wanted):
+            losses = losses + network_weight * (ours - theirs).abs().mean(dim=(1, 2, 3))
+        return losses
+
+    return losses_of
+
+
+def context_weights(mask, size_px=NEIGHBOURHOOD_PX):
+    """W of Yeh et al. section 3.2: for a known pixel the share of hole among its neighbours, a
+    square of size_px around it without itself; 0 in the hole. [K,1,s,s] in [0,1].
+
+    Differs from the authors' published code, which weighs by the known neighbours (SPEC D).
+    """
+    kernel = mask.new_ones(1, 1, size_px, size_px).float()
+    hole = F.conv2d(mask.float(), kernel, padding=size_px // 2)
+    neighbours = F.conv2d(torch.ones_like(mask).float(), kernel, padding=size_px // 2) - 1
+    return torch.where(mask > 0.5, torch.zeros_like(hole), hole / neighbours)
+
+
+def weighted_context(generated, masked_image, weights):
+    """Context loss of Yeh et al. section 3.2: mean |difference| weighted by `weights` [K,1,s,s],
+    over the sum of the weights, [K]; 0 where no known pixel is near the hole."""
+    difference = (generated.float() - masked_image.float()).abs().mean(dim=1, keepdim=True)
+    total = (weights * difference).sum(dim=(1, 2, 3))
+    return total / weights.sum(dim=(1, 2, 3)).clamp(min=1e-6)
+
+
+def realism(discriminator, generated, mask):
+    """Prior loss of Yeh et al. section 3.3 with StyleGAN2's loss: softplus(-D), [K].
+
+    Differs from the paper's log(1 - D), whose gradient vanishes where a picture looks worst. Each
+    picture is judged alone: the minibatch's standard deviation would tie it to the others.
+    """
+    masks = mask.split(1) if discriminator.mask_channel else [None] * len(generated)
+    logits = [discriminator(g, m) for g, m in zip(generated.split(1), masks)]
+    return F.softplus(-torch.cat(logits).float()).flatten()

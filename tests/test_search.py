@@ -1,0 +1,374 @@
+"""Latent searches: what they minimise, that they find what is there, and when they end."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from test_pipelines import mask_of, middle_hole, photo
+
+from inpaint_hub import (
+    MGANPriorPipeline,
+    StyleGAN2Discriminator,
+    StyleGAN2Generator,
+    WPlusSearchPipeline,
+    YehPipeline,
+    load_pipeline,
+)
+from inpaint_hub.search import Limits, multi_code_search
+from inpaint_hub.search.descent import descend, ramped
+from inpaint_hub.search.mganprior import mixed, through
+from inpaint_hub.search.objective import (
+    context_weights,
+    realism,
+    reconstruction,
+    squared_error,
+    weighted_context,
+)
+
+
+def tiny_gan():
+    torch.manual_seed(0)
+    gan = StyleGAN2Generator(
+        resolution=16, z_dim=16, w_dim=16, channel_base=128, channel_max=16, num_mapping_layers=2
+    )
+    for name, parameter in gan.named_parameters():
+        if name.endswith("noise_strength"):
+            parameter.data.fill_(0.1)
+    return gan.eval()
+
+
+def tiny_discriminator():
+    torch.manual_seed(3)
+    return StyleGAN2Discriminator(resolution=16, channel_base=128, channel_max=16).eval()
+
+
+def equal_weights_of(a, b):
+    return all(
+        torch.equal(x, y)
+        for name in a.components
+        for x, y in zip(
+            getattr(a, name).state_dict().values(), getattr(b, name).state_dict().values()
+        )
+    )
+
+
+def quiet(pipe):
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def generator_with_mean():
+    gan = tiny_gan()
+    gan.update_w_avg(1000, torch.Generator().manual_seed(0))
+    return gan
+
+
+GAN = generator_with_mean()
+SEARCHES = {
+    "w_plus": quiet(WPlusSearchPipeline(GAN, num_steps=3)),
+    "yeh": quiet(YehPipeline(GAN, tiny_discriminator(), num_steps=3)),
+    "mganprior": quiet(MGANPriorPipeline(GAN, num_steps=3, num_codes=3)),
+}
+
+
+@pytest.fixture(params=SEARCHES)
+def pipe(request):
+    return SEARCHES[request.param]
+
+
+def made_by_the_generator(seed):
+    """uint8 [16,16,3] that GAN itself made."""
+    z = torch.randn(1, GAN.z_dim, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        picture = GAN(z)[0].clamp(-1, 1).add(1).mul(127.5).round().byte()
+    return picture.permute(1, 2, 0).numpy()
+
+
+def middle_of_16():
+    hole = np.zeros((16, 16), bool)
+    hole[5:12, 6:13] = True
+    return hole
+
+
+def test_a_search_finds_pictures_the_generator_made(pipe):
+    pictures, hole, losses = [made_by_the_generator(s) for s in range(6)], middle_of_16(), []
+    options = {"output_type": "np", "blend": "none", "composite": False}
+    start = pipe(pictures, hole, num_inference_steps=1, **options).images
+    found = pipe(
+        pictures, hole, num_inference_steps=100, **options,
+        callback_on_step_end=lambda p, i, t, values: losses.append(values["loss"].mean().item()),
+    ).images  # fmt: skip
+    assert losses[-1] < 0.3 * losses[0]
+    truth = np.stack(pictures) / 255
+    errors = [np.abs(images - truth) for images in (start, found)]
+    for part in (hole, ~hole):
+        assert errors[1][:, part].mean() < 0.65 * errors[0][:, part].mean()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (70, 50)], ids=str)
+@pytest.mark.parametrize("options", [{}, {"blend": "gp", "padding_mask_crop": 6}], ids=str)
+def test_known_pixels_come_back_bit_for_bit(pipe, size, options):
+    image, hole = photo(size), middle_hole(size)
+    result = pipe(image, mask_of(hole), num_inference_steps=2, **options).images[0]
+    assert np.array_equal(np.array(result)[~hole], np.array(image)[~hole])
+    if size == (70, 50):
+        assert not np.array_equal(np.array(result)[hole], np.array(image)[hole])
+
+
+def test_the_holes_old_content_cannot_influence_the_result(pipe):
+    hole = middle_hole()
+    one, other = np.array(photo(seed=1)), np.array(photo(seed=1))
+    other[hole] = 255 - other[hole]
+    a, b = (pipe(pixels, hole, output_type="np").images for pixels in (one, other))
+    assert np.array_equal(a[:, hole], b[:, hole])
+
+
+def test_a_batch_is_its_pictures_one_by_one(pipe):
+    images = [photo(seed=s) for s in range(3)]
+    holes = [mask_of(np.roll(middle_hole(), 5 * s, axis=1)) for s in range(3)]
+    together = pipe(images, holes, output_type="np").images
+    for i in range(3):
+        alone = pipe(images[i], holes[i], output_type="np").images[0]
+        np.testing.assert_allclose(together[i], alone, atol=1.01 / 255)  # Adam amplifies rounding
+
+
+def test_no_weight_moves_and_none_gets_a_gradient(pipe):
+    before = {n: p.clone() for n, p in pipe.gan.state_dict().items()}
+    pipe(photo(), mask_of(middle_hole()))
+    assert all(torch.equal(before[n], p) for n, p in pipe.gan.state_dict().items())
+    assert all(p.grad is None for p in pipe.gan.parameters())
+
+
+def test_a_search_works_where_gradients_are_off(pipe):
+    call = {"image": photo(), "mask_image": mask_of(middle_hole()), "output_type": "np"}
+    expected = pipe(**call).images
+    for mode in (torch.inference_mode, torch.no_grad):
+        with mode():
+            assert np.array_equal(pipe(**call).images, expected)
+
+
+def test_latents_go_out_and_in_again_without_a_search(pipe):
+    call = (photo(), mask_of(middle_hole()))
+    latent = pipe(*call, output_type="latent").images
+    seen = []
+    rendered = pipe(
+        *call, latents=latent, output_type="np", callback_on_step_end=lambda *a: seen.append(a)
+    )
+    assert not seen
+    np.testing.assert_allclose(rendered.images, pipe(*call, output_type="np").images, atol=1e-6)
+
+
+def test_the_callback_sees_every_step_and_can_end_the_search(pipe):
+    seen = []
+
+    def stop_at_the_second(this, step, timestep, values):
+        seen.append((step, values["loss"].shape, [len(code) for code in values["codes"]]))
+        this._interrupt = step == 1
+
+    call = ([photo(), photo(seed=1)], mask_of(middle_hole()))
+    pipe(*call, callback_on_step_end=stop_at_the_second)
+    assert [s for s, *_ in seen] == [0, 1] and pipe.interrupt
+    assert all(shape == (2,) and set(lengths) == {2} for _, shape, lengths in seen)
+    seen.clear()
+    pipe(*call, callback_on_step_end=lambda p, step, t, v: seen.append(step))
+    assert seen == [0, 1, 2] and not pipe.interrupt
+
+
+def test_the_time_budget_ends_the_call_and_every_window_gets_a_share(pipe, monkeypatch):
+    monkeypatch.setattr("inpaint_hub.pipelines.base.WINDOWS_AT_ONCE", 1)
+    steps, times = [], []
+    start = time.monotonic()
+    pipe(
+        [photo(), photo(seed=1)], mask_of(middle_hole()), num_inference_steps=10**6,
+        max_seconds=1.0,
+        callback_on_step_end=lambda p, i, t, v: (
+            steps.append(i), times.append(time.monotonic() - start)
+        ),
+    )  # fmt: skip
+    assert steps.count(0) == 2 and steps[-1] >= 1
+    assert 0.4 < times[steps.index(0, 1)] < 0.9
+    assert 0.9 < times[-1] < 3
+
+
+def test_the_progress_bar_counts_the_steps(pipe, capsys):
+    try:
+        pipe.set_progress_bar_config(disable=False)
+        pipe(photo(), mask_of(middle_hole()), num_inference_steps=3)
+    finally:
+        quiet(pipe)
+    assert "3/3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({"num_inference_steps": 0}, ValueError, "num_inference_steps is 0"),
+        ({"num_inference_steps": 2.5}, ValueError, "num_inference_steps is 2.5"),
+        ({"tolerance": 1}, ValueError, "tolerance is 1"),
+        ({"tolerance": "small"}, ValueError, "tolerance is 'small'"),
+        ({"max_seconds": 0}, ValueError, "max_seconds is 0"),
+        ({"callback_on_step_end": 3}, TypeError, "callback_on_step_end is 3"),
+        ({"blend": "glue"}, ValueError, "blend is 'glue'"),
+        ({"variation": 2}, ValueError, "variation is 2"),
+    ],
+    ids=str,
+)
+def test_bad_arguments_are_named_with_what_they_were(pipe, options, error, message):
+    with pytest.raises(error, match=message):
+        pipe(photo(), mask_of(middle_hole()), **options)
+
+
+def test_save_and_load_keep_weights_and_settings(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    loaded = quiet(load_pipeline(tmp_path))
+    assert type(loaded) is type(pipe) and equal_weights_of(pipe, loaded)
+    assert loaded.config.num_steps == 3
+    call = (photo(), mask_of(middle_hole()))
+    assert np.array_equal(loaded(*call).images[0], pipe(*call).images[0])
+    pipe.save_pretrained(tmp_path, variant="fp16")
+    assert equal_weights_of(pipe, type(pipe).from_pretrained(tmp_path, variant="fp16"))
+
+
+def test_half_precision_generators_are_searched():
+    torch.manual_seed(0)
+    pipe = quiet(WPlusSearchPipeline(tiny_gan(), num_steps=2)).to(torch.bfloat16)
+    out = pipe(photo(), mask_of(middle_hole()), output_type="latent").images
+    assert out.ws.dtype == torch.bfloat16 and (out.ws != 0).any()
+
+
+def test_networks_that_do_not_fit_are_refused():
+    other = StyleGAN2Discriminator(resolution=32, channel_base=256, channel_max=16)
+    with pytest.raises(ValueError, match="resolution is 32 for the discriminator and 16 for gan"):
+        YehPipeline(GAN, other)
+    with pytest.raises(TypeError, match="gan is a StyleGAN2Discriminator"):
+        WPlusSearchPipeline(other)
+    for resolution in (5, 16):
+        with pytest.raises(ValueError, match=f"mixing_resolution is {resolution}"):
+            MGANPriorPipeline(GAN, mixing_resolution=resolution)
+
+
+def colours(pictures):
+    """A network of one map: the pictures' mean colours over blocks."""
+    return [torch.nn.functional.avg_pool2d(pictures, 4)]
+
+
+def test_a_perceptual_network_has_a_say_where_it_is_given():
+    call = {"image": photo(), "mask_image": mask_of(middle_hole()), "output_type": "np"}
+    for name in ("w_plus", "mganprior"):
+        with_it = SEARCHES[name](**call, perceptual_network=colours).images
+        assert not np.array_equal(with_it, SEARCHES[name](**call).images)
+    with pytest.raises(ValueError, match="YehPipeline compares no features"):
+        SEARCHES["yeh"](**call, perceptual_network=colours)
+
+
+def test_losses_are_their_closed_forms():
+    image, mask = torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8)
+    mask[..., 4:] = 1
+    generated = torch.where(mask > 0.5, torch.tensor(99.0), torch.tensor(0.5)).expand(1, 3, 8, 8)
+    assert squared_error(generated, image, mask).tolist() == [0.25]
+    objective = reconstruction(image, mask, colours, 10.0)  # the known half differs by 0.25 of 1
+    assert objective(generated).tolist() == pytest.approx([0.25 + 10 * 0.25 / 2])
+    weights = torch.zeros_like(mask)
+    weights[..., :2] = torch.tensor([1.0, 3.0])
+    ramp = torch.arange(8.0).expand(1, 3, 8, 8)
+    assert weighted_context(ramp, image, weights).tolist() == pytest.approx([0.75])
+
+
+def test_context_weights_count_the_hole_around_a_known_pixel():
+    mask = torch.zeros(1, 1, 20, 20)
+    mask[..., 10, 10] = mask[..., 0, 1] = 1
+    weights = context_weights(mask)[0, 0]
+    assert weights[10, 10] == 0 == weights[0, 1]
+    assert weights[10, 13] == weights[7, 7] == pytest.approx(1 / 48)
+    assert weights[10, 14] == weights[5, 10] == 0
+    assert weights[0, 0] == pytest.approx(1 / 15)  # the corner has 15 neighbours
+
+
+def test_realism_falls_where_the_discriminator_believes_and_is_judged_alone():
+    discriminator, pictures = tiny_discriminator(), torch.randn(4, 3, 16, 16)
+    with torch.no_grad():
+        together = realism(discriminator, pictures, None)
+        alone = [realism(discriminator, p[None], None).item() for p in pictures]
+        logits = torch.cat([discriminator(p[None]) for p in pictures])[:, 0]
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+    np.testing.assert_allclose(together, np.log1p(np.exp(-logits.numpy())), rtol=1e-5)
+
+
+def test_a_mixed_picture_is_rendered_again_from_its_latent():
+    noise = torch.Generator().manual_seed(0)
+    image = torch.randn(2, 3, 16, 16, generator=noise).clamp(-1, 1)
+    mask = torch.zeros(2, 1, 16, 16)
+    mask[..., 4:10] = 1
+    seen = {}
+
+    def keep(step, codes, losses):
+        seen[step] = (codes, losses)
+
+    limits = Limits(1, on_step=keep)
+    with torch.no_grad():
+        ws, features, rgb_features = multi_code_search(GAN, image, mask, limits, 0.3, 3, 8)
+        w, importance = seen[0][0]
+        x, rgb, mean = mixed(GAN, w, importance / 3, 8)
+        _, direct = through(GAN.synthesis, mean, x, rgb, [16])
+        again = GAN.synthesis(ws, features, rgb_features)
+        plain = GAN.synthesis(ws)
+    np.testing.assert_allclose(again, direct, atol=1e-4)
+    assert (again - plain).abs().max() > 0.01
+    assert importance.std() > 0  # importances were searched too
+
+
+def test_one_code_of_importance_one_is_the_generators_own_picture():
+    with torch.no_grad():
+        w = GAN.mapping(torch.randn(2, GAN.z_dim))
+        x, rgb, ws = mixed(GAN, w[:, None], torch.ones(2, 1, GAN.channels_at(8)), 8)
+        _, picture = through(GAN.synthesis, ws, x, rgb, [16])
+        assert torch.allclose(picture, GAN.synthesis(ws), atol=1e-6)
+
+
+def test_descent_keeps_the_best_of_each_picture_and_ends_when_nothing_improves():
+    target = torch.tensor([[1.0], [-2.0]])
+    count = []
+
+    def losses_of(x):
+        count.append(1)
+        return (x - target).square().sum(dim=1)
+
+    (best,), lowest = descend([torch.zeros(2, 1)], losses_of, 0.2, Limits(300))
+    np.testing.assert_allclose(best, target, atol=0.02)
+    np.testing.assert_allclose(lowest, (best - target).square()[:, 0], atol=1e-7)
+    assert len(count) == 301
+    count.clear()
+    descend([torch.zeros(2, 1)], losses_of, 0.2, Limits(3000, tolerance=0.5))
+    early = len(count)
+    assert 50 < early < 2000
+    count.clear()
+    descend([target], losses_of, 0.2, Limits(3000, tolerance=0.01))
+    assert len(count) == 26  # one patience: there was nothing to gain
+
+
+def test_what_an_overshooting_step_lost_is_not_kept():
+    seen = []
+
+    def losses_of(x):
+        losses = (x - 1).square().sum(dim=1)
+        seen.append(losses.item())
+        return losses
+
+    (best,), lowest = descend([torch.zeros(1, 1)], losses_of, 3.0, Limits(4))
+    assert lowest.item() == min(seen) < seen[-1]
+    assert (best - 1).square().item() == pytest.approx(min(seen))
+
+
+def test_a_picture_that_is_done_stays_as_it_is_while_others_go_on():
+    def losses_of(x):  # Adam walks down any slope at the same pace
+        return torch.stack([1 - 1e-5 * x[0, 0], (x[1, 0] - 50).square()])
+
+    limits = Limits(400, tolerance=0.01)
+    (best,), _ = descend([torch.zeros(2, 1)], losses_of, 0.2, limits)
+    assert 2 < best[0] < 5.1 and best[1] > 40  # of 25 steps and of hundreds
+
+
+def test_the_rate_rises_holds_and_falls():
+    rates = [ramped(1.0, p) for p in (0.0, 0.025, 0.05, 0.5, 0.75, 0.875, 1.0)]
+    assert rates == pytest.approx([0, 0.5, 1, 1, 1, 0.5, 0])
