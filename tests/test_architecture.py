@@ -29,7 +29,9 @@ MAY_IMPORT = {
     "pipelines": NETWORKS
     | {"masks", "blending", "crops", "invertfill", "dualpath", "search", "comodgan"},
     "evaluation": {"images", "masks", "data", "pipelines"},
-    "training": NETWORKS | {"masks", "losses", "data", "invertfill", "dualpath", "pipelines"},
+    "training": NETWORKS
+    | {"masks", "losses", "data", "invertfill", "dualpath", "comodgan"}
+    | {"pipelines"},
     "__main__": {"__init__", "pipelines", "images", "masks"},
     "__init__": None,  # loads names on demand
 }

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from PIL import Image
 
-from inpaint_hub import FWLatent, InvertFillEncoder, StyleGAN2Generator
+from inpaint_hub import FWLatent, InvertFillEncoder, InvertFillPipeline, StyleGAN2Generator
 from inpaint_hub.compositing import mask_out
 from inpaint_hub.invertfill.pre_modulation import PreModulation, instance_norm
 
@@ -219,3 +220,38 @@ def test_latents_repeat_in_order():
     )
     twice = latent.repeat(2)
     assert twice.ws.flatten().tolist() == twice.features[4].flatten().tolist() == [0, 0, 1, 1]
+
+
+def test_noise_co_modulates_the_rows_of_its_levels_through_the_gate():
+    for levels, rows in {"fine": range(7, 10), "middle": range(3, 10)}.items():
+        encoder = InvertFillEncoder(**{**TINY, **SMALL, "resolution": 64, "noise_levels": levels})
+        ws, offset = (
+            torch.randn(2, 10, encoder.w_avg.numel()),
+            torch.randn(2, encoder.w_avg.numel()),
+        )
+        assert torch.equal(encoder.co_modulate(ws, offset), ws)  # the gate starts closed
+        torch.nn.init.constant_(encoder.noise_gate, 0.5)
+        moved = (encoder.co_modulate(ws, offset) - ws).abs().sum(dim=2) > 0
+        assert moved.all(dim=0).nonzero().flatten().tolist() == list(rows)
+
+
+def test_noise_gives_several_answers_and_one_call_without_it_is_deterministic(gan):
+    encoder = make(noise_levels="fine")
+    torch.nn.init.ones_(encoder.noise_gate)
+    pipe = InvertFillPipeline(encoder=encoder, gan=gan)
+    photo, hole = Image.new("RGB", (32, 32), "grey"), Image.new("L", (32, 32), 255)
+    assert pipe(photo, hole).images[0].tobytes() == pipe(photo, hole).images[0].tobytes()
+    rng = torch.Generator().manual_seed(0)
+    several = pipe(photo, hole, num_images_per_prompt=3, generator=rng).images
+    assert len({image.tobytes() for image in several}) == 3
+
+
+def test_with_mean_offset_the_code_is_added_to_the_mean_latent():
+    for premodulation in (True, False):
+        encoder = make(mean_offset=True, premodulation=premodulation).eval()
+        w_mean, w_std = torch.randn(2, encoder.w_avg.numel())
+        encoder.initialise_latents(w_mean, w_std.abs())
+        picture, mask = torch.zeros(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
+        other = torch.randn_like(w_mean)
+        own, moved = (encoder(picture, mask, mean_latent=m).latent.ws for m in (None, other))
+        torch.testing.assert_close(moved - own, (other - w_mean).expand_as(own))

@@ -17,7 +17,6 @@ from training_runs import fields, finish, kill, start
 from inpaint_hub.training.checkpoint import MANIFEST, checkpoints, usable_checkpoint
 
 COMPONENT = {"stylegan2": "gan", "invertfill": "encoder", "psp": "encoder"}
-COMPONENT["dualpath"] = "inpainter"
 
 
 def weights(output_dir, method):
@@ -46,6 +45,8 @@ def wait_for(path, processes, seconds=60):
 
 
 CASES = list(itertools.product(COMPONENT, (1, 2), (1, 2), (0, 2)))
+COMPONENT["dualpath"] = "inpainter"
+CASES += [("dualpath", 1, 2, 2), ("dualpath", 2, 1, 0)]
 
 
 @pytest.mark.parametrize("method, num_processes, accumulation, workers", CASES)

@@ -16,7 +16,7 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file
 
-from inpaint_hub import DualPathPipeline, InvertFillPipeline, PSPPipeline
+from inpaint_hub import CoModGANPipeline, DualPathPipeline, InvertFillPipeline, load_pipeline
 from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 from inpaint_hub.stylegan2.resample import upsample
 from inpaint_hub.training import PRESETS, TrainConfig, parse_config, train
@@ -133,6 +133,7 @@ def test_the_generator_trains_and_its_pipeline_makes_pictures(trained_gan):
         {"method": "psp"},
         {"method": "psp", "adversarial_weight": 0.1, "augment": "ada"},
         {"method": "invertfill", "adversarial_weight": 0.1, "discriminator": "patch"},
+        {"method": "lahiri"},
     ],
     ids=lambda fields: "-".join(map(str, fields.values())),
 )
@@ -145,8 +146,7 @@ def test_an_encoder_trains_on_a_frozen_generator(
     trained = train(config(faces, tmp_path / "trained", **{**encoder_fields, **fields}))
     assert same(weights_of(trained, "gan"), weights_of(trained_gan, "gan"))
     assert not same(weights_of(trained, "encoder"), weights_of(untrained, "encoder"))
-    cls = PSPPipeline if fields["method"] == "psp" else InvertFillPipeline
-    pipe = cls.from_pretrained(trained)
+    pipe = load_pipeline(trained)
     photo = Image.open(faces / "0.png")
     hole = Image.new("L", photo.size)
     hole.paste(255, (8, 8, 24, 24))
@@ -190,6 +190,23 @@ def test_dual_path_trains_on_an_inversion(faces, encoder_fields, tmp_path, inver
         config(faces, tmp_path / "further", **{**given, **DUAL_PATH, **fields, **still})
     )
     assert same(weights_of(further, "inpainter"), weights_of(first, "inpainter"))
+
+
+def test_comodgan_trains_from_scratch_and_gives_several_answers(faces, tmp_path):
+    fields = {**TINY_GAN, "method": "comodgan", "global_dim": 16, "train_batch_size": 2}
+    first = train(config(faces, tmp_path / "first", **fields))
+    AcceleratorState._reset_state(True)
+    more = {"pretrained_model_name_or_path": str(first), "max_train_steps": 1}
+    further = train(config(faces, tmp_path / "further", **{**fields, **more}))
+    assert not same(weights_of(first, "gan"), weights_of(further, "gan"))
+    photo, hole = Image.open(faces / "0.png"), Image.new("L", (32, 32))
+    hole.paste(255, (8, 8, 24, 24))
+    rng = torch.Generator().manual_seed(0)
+    pipe = CoModGANPipeline.from_pretrained(further)
+    fills = pipe(photo, hole, num_images_per_prompt=3, generator=rng).images
+    known = np.asarray(hole) == 0
+    assert all(np.array_equal(np.asarray(f)[known], np.asarray(photo)[known]) for f in fills)
+    assert len({f.tobytes() for f in fills}) == 3
 
 
 def test_dual_path_needs_an_inversion(faces, trained_gan, encoder_fields, tmp_path):

@@ -5,7 +5,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal, get_args, get_origin
 
-Method = Literal["stylegan2", "invertfill", "psp", "dualpath"]
+Method = Literal["stylegan2", "invertfill", "psp", "lahiri", "dualpath", "comodgan"]
+FROM_SCRATCH = ("stylegan2", "comodgan")  # the methods that need no trained generator
 AT_LEAST_ONE = (
     "train_batch_size",
     "max_train_steps",
@@ -31,7 +32,8 @@ def option(default, text):
 class TrainConfig:
     method: Method = option(
         "invertfill",
-        "what to train: the generator, an inversion encoder on it, or an inpainter on those",
+        "what to train: the generator, an inversion encoder on it, an inpainter on those, or a "
+        "rival",
     )
     train_data_dir: str = option(
         "", "folder of pictures or of train-*.parquet (and validation-*.parquet)"
@@ -120,6 +122,7 @@ class TrainConfig:
     num_mapping_layers: int = option(8, "fully connected layers from z to w")
     channel_base: int = option(32768, "channels at r px: min(channel_base / r, channel_max)")
     channel_max: int = option(512, "most channels of any layer")
+    global_dim: int = option(512, "comodgan: size of the encoder's code that is joined to w")
     r1_gamma: float = option(1.0, "weight of the R1 gradient penalty; 0 = off")
     r1_interval: int = option(16, "steps between R1 penalties")
     path_length_weight: float = option(2.0, "weight of the path length penalty; 0 = off")
@@ -216,7 +219,7 @@ class TrainConfig:
                 "--num_train_epochs with --streaming: a stream's length is not known; give "
                 "--max_train_steps"
             )
-        if self.method != "stylegan2" and not self.pretrained_model_name_or_path:
+        if self.method not in FROM_SCRATCH and not self.pretrained_model_name_or_path:
             raise ValueError(
                 f"--method {self.method} needs --pretrained_model_name_or_path, a pipeline whose "
                 "`gan` it trains on; train one first with --method stylegan2"
@@ -226,12 +229,13 @@ class TrainConfig:
                 "--grow_from starts --method stylegan2 from half the resolution; leave out "
                 "--pretrained_model_name_or_path, and choose that method"
             )
-        if self.method == "psp" and self.noise_levels != "none":
+        if self.method != "invertfill" and self.noise_levels != "none":
             raise ValueError(
-                "--noise_levels: pSp has no co-modulation; use --method invertfill, or none"
+                f"--noise_levels: {self.method} does not co-modulate style vectors; use none, or "
+                "--method invertfill"
             )
         if self.mixed_precision == "fp16" and (
-            self.method == "stylegan2" or self.adversarial_weight
+            self.method in FROM_SCRATCH or self.adversarial_weight
         ):
             raise ValueError(
                 "--mixed_precision fp16: the squared gradients of R1 and path length overflow it; "

@@ -1,4 +1,4 @@
-"""Training phases of the inversion encoders: InvertFill (Eq. 7) and pSp."""
+"""Training phases of the inversion encoders: InvertFill (Eq. 7), pSp and Lahiri et al."""
 
 from contextlib import contextmanager
 
@@ -7,13 +7,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from inpaint_hub.compositing import composite, mask_out
-from inpaint_hub.inversion.psp import PSPEncoder
+from inpaint_hub.inversion import LahiriEncoder, PSPEncoder
 from inpaint_hub.invertfill.encoder import InvertFillEncoder, InvertFillOutput
 from inpaint_hub.invertfill.latents import FWLatent
 from inpaint_hub.invertfill.mean_latent import SoftMeanLatent
 from inpaint_hub.losses.objective import InvertFillObjective
 from inpaint_hub.losses.perceptual import perceptual_loss
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
+from inpaint_hub.pipelines.lahiri import LahiriPipeline
 from inpaint_hub.pipelines.psp import PSPPipeline
 from inpaint_hub.training.inpainting import InpaintingTraining
 
@@ -25,6 +26,12 @@ class Inversion(nn.Module):
         super().__init__()
         self.encoder, self.gan = encoder, gan
 
+    def latent(self, code):
+        """FWLatent of what the encoder returned: InvertFill's output, pSp's ws, or Lahiri's z."""
+        if isinstance(code, InvertFillOutput):
+            return code.latent
+        return FWLatent(self.gan.map(code) if isinstance(self.encoder, LahiriEncoder) else code)
+
     def forward(self, masked_image, mask, z=None, noise_mode="const", generator=None, **options):
         """masked_image [N,3,s,s], mask [N,1,s,s] -> (picture [N,3,s,s], what the encoder returned,
         with the style vectors that were rendered).
@@ -32,7 +39,7 @@ class Inversion(nn.Module):
         z [N,z_dim]: for co-modulation.
         """
         code = self.encoder(masked_image, mask, **options)
-        latent = code.latent if isinstance(code, InvertFillOutput) else FWLatent(code)
+        latent = self.latent(code)
         if z is not None:
             offset = self.gan.mapping(z) - self.gan.w_avg
             latent = latent._replace(ws=self.encoder.co_modulate(latent.ws, offset))
@@ -199,3 +206,20 @@ class PSPTraining(EncoderTraining):
         with self.average_weights() as networks:
             generated, _ = networks(masked, masks)
         return [masked, generated, composite(images, generated, masks), images]
+
+
+class LahiriTraining(PSPTraining):
+    """Lahiri et al.: pSp's losses on the picture of the predicted z (SPEC D)."""
+
+    encoder_class, pipeline = LahiriEncoder, LahiriPipeline
+
+    def new_encoder(self, gan):
+        c = self.config
+        return LahiriEncoder(
+            resolution=gan.resolution,
+            z_dim=gan.z_dim,
+            backbone=c.backbone,
+            backbone_width=c.backbone_width,
+            mask_channel=c.mask_channel,
+            style_channels=c.style_channels,
+        )

@@ -9,6 +9,7 @@ import json
 import math
 import signal
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -79,21 +80,21 @@ def make_trackers(names, run_name, logging_dir):
     return [ours[n]() if n in ours else n for n in names.split(",") if n]
 
 
+METHODS = {
+    "stylegan2": "stylegan2.StyleGAN2Training",
+    "invertfill": "inversion.InvertFillTraining",
+    "psp": "inversion.PSPTraining",
+    "lahiri": "inversion.LahiriTraining",
+    "dualpath": "dual_path.DualPathTraining",
+    "comodgan": "comodgan.CoModGANTraining",
+}
+
+
 def make_method(config, accelerator):
     """The networks of one method are imported only where it is trained."""
-    if config.method == "stylegan2":
-        from inpaint_hub.training.stylegan2 import StyleGAN2Training
-
-        return StyleGAN2Training(config, accelerator)
-    if config.method == "dualpath":
-        from inpaint_hub.training.dual_path import DualPathTraining
-
-        return DualPathTraining(config, accelerator)
-    from inpaint_hub.training.inversion import InvertFillTraining, PSPTraining
-
-    return {"invertfill": InvertFillTraining, "psp": PSPTraining}[config.method](
-        config, accelerator
-    )
+    module, name = METHODS[config.method].split(".")
+    module = import_module(f"inpaint_hub.training.{module}")
+    return getattr(module, name)(config, accelerator)
 
 
 class Progress:

@@ -1,0 +1,85 @@
+"""Training phases of CoModGAN: generator and discriminator from scratch (SPEC D)."""
+
+from contextlib import contextmanager
+
+import torch
+
+from inpaint_hub.comodgan import CoModGANGenerator
+from inpaint_hub.compositing import mask_out
+from inpaint_hub.pipelines.comodgan import CoModGANPipeline
+from inpaint_hub.stylegan2 import StyleGAN2Discriminator
+from inpaint_hub.training.adversary import Adversary
+from inpaint_hub.training.step import TrainingMethod
+
+
+class CoModGANTraining(TrainingMethod):
+    """Non-saturating logistic loss and lazy R1 on composites and their masks."""
+
+    def __init__(self, config, accelerator):
+        super().__init__(config, accelerator)
+        c = config
+        widths = {"channel_base": c.channel_base, "channel_max": c.channel_max}
+        if c.pretrained_model_name_or_path:
+            gan = self.load_pretrained(CoModGANGenerator, "gan").train()
+        else:
+            gan = CoModGANGenerator(
+                resolution=c.resolution,
+                z_dim=c.z_dim,
+                w_dim=c.w_dim,
+                global_dim=c.global_dim,
+                num_mapping_layers=c.num_mapping_layers,
+                **widths,
+            )
+        self.gan, self.optimizer = self.prepare(gan, c.learning_rate)
+        self.track_average(self.gan)
+        discriminator = StyleGAN2Discriminator(
+            resolution=gan.resolution,
+            mask_channel=True,
+            mbstd_group_size=c.mbstd_group_size,
+            **widths,
+        )
+        self.adversary = Adversary(self, discriminator)
+
+    def composited(self, batch, rng):
+        z = self.normal(rng, self.unwrapped(self.gan).z_dim)
+        masked = mask_out(batch["image"], batch["mask"])
+        return self.gan(masked, batch["mask"], z, noise_mode="random", generator=rng)
+
+    def phases(self, step):
+        c = self.config
+        chosen = [self.train_discriminator]
+        if c.r1_gamma and step % c.r1_interval == 0:
+            chosen.append(self.penalise_discriminator)
+        return [*chosen, self.train_generator]
+
+    def train_discriminator(self, batch, rng):
+        with torch.no_grad():
+            fake = self.composited(batch, rng)
+        return self.adversary.judge(batch["image"], fake, batch["mask"], rng)
+
+    def penalise_discriminator(self, batch, rng):
+        return self.adversary.penalise(batch["image"], batch["mask"], rng)
+
+    def train_generator(self, batch, rng):
+        loss = self.adversary.fooled(self.composited(batch, rng), batch["mask"], rng)
+        self.minimise(loss, self.gan, self.optimizer)
+        return {"generator_loss": loss}
+
+    @torch.no_grad()
+    def sample_rows(self, images, masks):
+        """The masked pictures, and three fills that differ by z."""
+        rng = torch.Generator().manual_seed(self.config.seed)
+        masked = mask_out(images, masks)
+        with self.average_weights() as gan:
+            z = torch.randn(3, len(images), gan.z_dim, generator=rng).to(self.device)
+            fills = [gan(masked, masks, one) for one in z]
+        return [masked, *fills, images]
+
+    @contextmanager
+    def released(self):
+        with self.average_weights() as gan:
+            gan.update_w_avg(generator=torch.Generator().manual_seed(self.config.seed))
+            yield CoModGANPipeline(gan=gan)
+
+    def save_beside(self, output_dir):
+        self.adversary.save(output_dir)
