@@ -146,9 +146,7 @@ def measure(name, batch_size, precisions, repeats):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         fields = {**PRESETS[name](), "train_batch_size": batch_size, "report_to": "jsonl"}
-        config = TrainConfig(
-            **fields, train_data_dir=str(folder), output_dir=str(folder / "run")
-        )
+        config = TrainConfig(**fields, train_data_dir=str(folder), output_dir=str(folder / "run"))
         write_pictures(folder, 2 * config.resolution)
         for precision in precisions:
             AcceleratorState._reset_state(True)

@@ -142,6 +142,35 @@ def diffusers_own_class_loads_a_repository_that_says_how(hub, pipe, home):
     assert same_pipeline(pipe, loaded)
 
 
+def a_finished_run_uploads_its_pipeline_card_and_samples(hub, pipe, home):
+    from PIL import Image
+    from training_runs import TINY
+
+    from inpaint_hub import StyleGAN2Discriminator, StyleGAN2Generator
+    from inpaint_hub.training import TrainConfig, train
+
+    pictures = Path(home) / "pictures"
+    pictures.mkdir()
+    for grey in (50, 200):
+        Image.new("L", (32, 32), grey).save(pictures / f"{grey}.png")
+    run = {**TINY, "method": "stylegan2", "max_train_steps": 2, "validation_steps": 2}
+    data = {"train_data_dir": str(pictures), "output_dir": str(Path(home) / "training")}
+    push = {"push_to_hub": True, "hub_model_id": "me/trained", "hub_private_repo": True}
+    train(TrainConfig(**run, **data, **push))
+    files = hub.repositories["me/trained"]
+    expected = {"model_index.json", "README.md", "samples.png"}
+    for name in ("gan", "discriminator"):
+        expected |= {f"{name}/{file}" for file in ("config.json", "model.safetensors", "README.md")}
+    assert set(files) == expected, sorted(files)
+    assert hub.created[-1]["visibility"] == "private", hub.created[-1]
+    card = files["README.md"].decode()
+    assert "2 steps of 2 pictures, 4 in all" in card and "| channel_max | 8 |" in card, card
+    assert str(home) not in card and "generator_loss" in card, card
+    gan = StyleGAN2Generator.from_pretrained("me/trained", subfolder="gan")
+    assert gan.resolution == 32
+    StyleGAN2Discriminator.from_pretrained("me/trained", subfolder="discriminator")
+
+
 def what_is_cached_loads_without_a_hub(pipe):
     from inpaint_hub import InvertFillEncoder, InvertFillPipeline
 
@@ -175,6 +204,7 @@ def main(home):
             single_models_have_repositories_of_their_own,
             what_is_not_there_is_named_with_the_reason,
             diffusers_own_class_loads_a_repository_that_says_how,
+            a_finished_run_uploads_its_pipeline_card_and_samples,
         ):
             fact(hub, pipe, home)
             print(fact.__name__)

@@ -265,8 +265,8 @@ class UnreadablePictures:
             tqdm.write(f"{name} cannot be read; another picture takes its place ({self.file}).")
 
 
-class StepLogs:
-    """Means of the logged values over micro-batches and processes."""
+class TermLogs:
+    """Means of the logged values over steps, micro-batches and processes."""
 
     def __init__(self):
         self.sums, self.counts = {}, {}
@@ -370,10 +370,10 @@ class Run:
                 tracker.forget_after(self.progress.step)
         self.accelerator.print(f"Resumed from {folder}.")
 
-    def optimise(self, batches, clock, unreadable):
-        """One optimiser step of every phase; returns its StepLogs."""
+    def optimise(self, batches, clock, unreadable, logs):
+        """One optimiser step of every phase, its terms added to `logs`."""
         accelerator, config, step = self.accelerator, self.config, self.progress.step
-        held, generators, logs = [], [], StepLogs()
+        held, generators = [], []
         for micro_batch in range(config.gradient_accumulation_steps):
             batch = clock.next(batches)
             unreadable.note(batch)
@@ -386,7 +386,6 @@ class Run:
                     logs.add(phase(batch, rng))
         self.progress.step += 1
         self.method.after_step(self.progress.step)
-        return logs
 
     def save_samples(self, images, masks):
         grid = sample_grid(self.method.sample_rows(images, masks))
@@ -433,17 +432,17 @@ class Run:
             disable=not accelerator.is_local_main_process,
             mininterval=5,
         )
-        last_values = {}
+        logs, last_values = TermLogs(), {}
         with StopSignal() as stop:
             stopping = False
             while progress.step < config.max_train_steps and not stopping:
-                logs = self.optimise(batches, clock, unreadable)
+                self.optimise(batches, clock, unreadable, logs)
                 clock.steps += 1
                 bar.update(per_step)
                 stopping = self.stop_requested(stop)
                 saving = progress.step % config.checkpointing_steps == 0 or stopping
                 if saving or progress.step % config.logging_steps == 0 or progress.step == 1:
-                    last_values = logs.means(accelerator)
+                    last_values, logs = logs.means(accelerator), TermLogs()
                     check_finite(last_values, progress.step, self.output_dir)
                     accelerator.log({**last_values, **clock.read()}, step=progress.step)
                     bar.set_description(f"step {progress.step}")
