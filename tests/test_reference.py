@@ -1,4 +1,4 @@
-"""The plain StyleGAN2 of the benchmarks is the same function as the package's, and can be trained."""
+"""The plain StyleGAN2 of the benchmarks: the same function as the package's, and trainable."""
 
 import pytest
 import torch
