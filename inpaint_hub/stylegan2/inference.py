@@ -17,6 +17,7 @@ from inpaint_hub.stylegan2.resample import TAPS
 
 UP_FORMS = ("transposed", "polyphase", "dense")
 TUNING_REPEATS = 2
+FOLDING_PX = 32
 
 
 def has_fast_bf16(device):
@@ -131,12 +132,17 @@ class InferenceConv:
             self.kernels[form] = folded.to(self.dtype).to(memory_format=torch.channels_last)
         return self.kernels[form]
 
-    def candidates(self, count):
-        """(form, whether the style goes into the kernel, which one sample alone allows)."""
+    def candidates(self, x):
+        """(form, whether the style goes into the kernel instead of scaling the activations).
+
+        One sample alone allows the second, and only large maps can gain by it. In fp32 the
+        polyphase form, with four times the arithmetic, never was the quickest.
+        """
         forms = UP_FORMS if self.up else ("plain",)
-        return [
-            (form, fold) for form in forms for fold in ((False, True) if count == 1 else (False,))
-        ]
+        if self.dtype == torch.float32:
+            forms = [form for form in forms if form != "polyphase"]
+        folds = (False, True) if len(x) == 1 and x.shape[2] >= FOLDING_PX else (False,)
+        return [(form, fold) for form in forms for fold in folds]
 
     def rule(self):
         """The candidate to take without timing, as compilers and converters like it best."""
@@ -149,7 +155,7 @@ class InferenceConv:
         shape = tuple(x.shape)
         if shape not in self.choices:
             seconds = {}
-            for candidate in self.candidates(len(x)):
+            for candidate in self.candidates(x):
                 runs = []
                 for _ in range(1 + TUNING_REPEATS):  # the first builds the library's primitives
                     copy = x.clone()
