@@ -20,6 +20,7 @@ from inpaint_hub import crops, hub
 from inpaint_hub.blending import dilate, feathered
 from inpaint_hub.compositing import mask_out
 from inpaint_hub.images import read_images, read_masks, to_tensor, to_unit, write_pictures
+from inpaint_hub.pipelines import engines
 
 # diffusers saves and loads only components whose base class stands in these tables; ours is looked
 # up by name in the top-level package. One test fails loudly should the tables move. It is done here
@@ -148,6 +149,24 @@ class InpaintPipeline(DiffusionPipeline):
                     "equal; use the encoder that was trained on this generator"
                 )
         self.register_modules(encoder=encoder, gan=gan)
+
+    def optimize(self, engine="eager", dtype=None):
+        """Let the networks run by forms made for speed; returns the pipeline.
+
+        Weights, configs and what save_pretrained writes stay as they are; networks that other
+        pipelines share run faster there too. The first fill with each new number of windows tries
+        out what is quickest. Call it before the networks are offloaded.
+
+        Args:
+            engine: "eager" | "compile" | "openvino" (pip install .[cpu]; eager, with a warning,
+                where it is missing), or None for the plain definitions again.
+            dtype: to compute in; where not given, bf16 on GPUs that have it (else fp16) and on CPUs
+                with AMX or AVX512-BF16, else the weights' own.
+
+        Raises: ValueError for an unknown engine or dtype, or networks compiled or offloaded before.
+        """
+        engines.install(self, engine, dtype)
+        return self
 
     def check_inputs(self, arguments):
         """Raises: ValueError, TypeError that name the argument of __call__ and what it was."""

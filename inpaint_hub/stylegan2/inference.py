@@ -64,7 +64,7 @@ def polyphase_kernel(weight):
 
 
 def dense_kernel(weight):
-    """[O,I,3,3] -> [4*O,I,2,2]: the transposed convolution by two alone, rows as polyphase_kernel's.
+    """[O,I,3,3] -> [4*O,I,2,2]: the transposed convolution alone, rows as polyphase_kernel's.
 
     Along one axis, out[2q] = W[2] x[q-1] + W[0] x[q] and out[2q+1] = W[1] x[q].
     """
@@ -214,15 +214,15 @@ def synchronise(device):
 
 
 class InferenceSynthesis:
-    """A SynthesisNetwork's function, called as its forward is; for fixed weights, without gradients.
+    """A SynthesisNetwork's function, called as its forward is; fixed weights, no gradients.
 
     Args:
         network: the SynthesisNetwork, whose weights are copied.
         dtype: to compute in; best_dtype's choice where not given. Style vectors, styles and
             demodulation stay in fp32, the picture has the dtype of ws.
         tuned: time the forms of each convolution on its first call with a new shape and keep the
-            quickest; otherwise take them by rule. In place of timings, equal runs on different
-            machines may then differ by rounding.
+            quickest (processes may choose differently, and so differ by rounding); otherwise take
+            them by rule.
         functional: write nothing in place, for tracing and compiling; implies not tuned.
     """
 
