@@ -26,17 +26,19 @@ MAY_IMPORT = {
     "pipelines": NETWORKS | {"masks", "blending", "crops", "invertfill"},
     "evaluation": {"images", "masks", "data", "pipelines"},
     "training": NETWORKS | {"masks", "losses", "data", "invertfill", "pipelines"},
-    "__main__": {"__init__", "pipelines", "images", "masks"},
+    "folders": {"images"},  # the pipeline is passed in
+    "__main__": {"__init__", "pipelines", "images", "masks", "folders"},
     "__init__": None,  # loads names on demand
 }
 ONLY_IN = {
     "gradio": {"app.py"},
-    "accelerate": {"training/loop.py"},
+    "accelerate": {"training/loop.py", "__main__.py"},
     "huggingface_hub": {"hub.py"},
     "pyarrow": {"data/dataset.py"},
     "datasets": {"data/dataset.py"},
     "cv2": {"evaluation/__main__.py"},
     "skimage": {"evaluation/metrics.py"},
+    "openvino": {"pipelines/engines.py"},
 }
 DIFFUSERS_HOMES = ("pipelines", "training", "evaluation/report.py")
 
