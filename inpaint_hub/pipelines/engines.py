@@ -8,7 +8,7 @@ made when first called, and made anew when weights have changed or moved.
 | --- | --- |
 | eager | the inference forms, each convolution in the form that is quickest for its shape |
 | compile | the same through torch.compile (on a GPU with CUDA graphs); slow to start |
-| openvino | on a CPU, converted once for each shape and cached on disk |
+| openvino | on a CPU, converted once and cached on disk; samples one by one |
 """
 
 import hashlib
@@ -190,6 +190,8 @@ class Flat(nn.Module):
 class Converted:
     """Functions of a module's weights, converted to OpenVINO for each shape they are called with.
 
+    Samples run one by one: a batch gains nothing on a CPU, and each of its sizes would have to be
+    converted, at several times the memory. Tensors of three and more dimensions hold samples.
     Files are named by a hash of the weights, the shapes and the versions, so that nothing stale is
     ever read.
     """
@@ -204,13 +206,22 @@ class Converted:
 
     def __call__(self, function, *arguments):
         tensors, structure = pytree.tree_flatten(arguments)
+        results = [
+            self.one(function, [t[i : i + 1] if t.ndim > 2 else t for t in tensors], structure)
+            for i in range(len(tensors[0]))
+        ]
+        leaves = [torch.cat(samples) for samples in zip(*(leaves for leaves, _ in results))]
+        return pytree.tree_unflatten(leaves, results[0][1])
+
+    def one(self, function, tensors, structure):
+        """(tensors of one sample's result, their structure)."""
         key = (str(structure), *(tuple(t.shape) for t in tensors))
         if key not in self.networks:
             self.networks[key] = self.load(function, tensors, structure, key)
         network, result_structure = self.networks[key]
         results = network([t.float().contiguous().numpy() for t in tensors])
         leaves = [torch.from_numpy(results[i].copy()) for i in range(len(network.outputs))]
-        return pytree.tree_unflatten(leaves, result_structure)
+        return leaves, result_structure
 
     def load(self, function, tensors, structure, key):
         import openvino
