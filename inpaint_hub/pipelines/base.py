@@ -285,7 +285,9 @@ class InpaintPipeline(DiffusionPipeline):
                 shown = hole if keep_known else np.zeros_like(hole)
                 for k, window in own:
                     part = crops.window_slices(window, hole.shape)
-                    patch = crops.enlarge(patches[k * samples + sample], window, hole.shape)
+                    if keep_known:
+                        part = crops.hole_slices(hole, part)
+                    patch = crops.enlarge(patches[k * samples + sample], window, part)
                     if not keep_known:
                         rgb[part], shown[part] = patch, True
                         continue
