@@ -6,6 +6,7 @@ A folder is continued where it stopped. On several GPUs: accelerate launch -m in
 import argparse
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -131,8 +132,13 @@ def processes(device):
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return None
     from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
 
-    return PartialState(cpu=device == "cpu")
+    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    # None waits for the others but at the end, however long they still have to work.
+    return PartialState(
+        cpu=on_cpu or parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=timedelta(days=30)
+    )
 
 
 def share_of(jobs, state):
@@ -151,6 +157,7 @@ def gathered(report, state):
     from accelerate.utils import gather_object
 
     reports = gather_object([tuple(report)])
+    state.destroy_process_group()
     filled, failures, seconds = zip(*reports)
     return folders.Report(sum(filled), sum(failures, []), max(seconds))
 

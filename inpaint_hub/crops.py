@@ -136,9 +136,11 @@ def _filter(window, size):
     return Image.Resampling.BOX if window.side >= size else Image.Resampling.BILINEAR
 
 
-def cut(pixels, window, size):
-    """uint8 [H,W,3] -> the window as uint8 [size,size,3]."""
-    region = np.ascontiguousarray(_region(pixels, window))
+def cut(pixels, window, size, hole=None):
+    """uint8 [H,W,3] -> the window as uint8 [size,size,3], mid-grey inside `hole` (bool [H,W])."""
+    region = np.array(_region(pixels, window))
+    if hole is not None:
+        region[_region(hole, window)] = 127
     return np.asarray(Image.fromarray(region).resize((size, size), _filter(window, size)))
 
 

@@ -117,6 +117,16 @@ def test_a_single_pixel_fills_its_whole_window():
     assert (cut(pixels, Window(-2, -2, 5), 8) == 9).all()
 
 
+def test_the_hole_is_emptied_in_the_cut_alone():
+    pixels = np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3)
+    before, mask = pixels.copy(), holes((40, 60), (3, 0, 9, 12))
+    emptied = pixels.copy()
+    emptied[mask] = 127
+    for window in (Window(0, -10, 60), Window(0, 0, 20)):
+        assert np.array_equal(cut(pixels, window, 16, mask), cut(emptied, window, 16))
+    assert np.array_equal(pixels, before)
+
+
 @pytest.mark.parametrize("side", [8, 20, 37, 64])
 def test_no_hole_pixel_has_a_share_in_what_is_shown_as_known(side):
     rng = np.random.default_rng(side)

@@ -220,8 +220,6 @@ class InpaintPipeline(DiffusionPipeline):
         holes = [dilate(hole, mask_dilate) for hole in read_masks(mask_image, pictures)]
         windows, cut_pixels, cut_holes = [], [], []
         for index, (picture, hole) in enumerate(zip(pictures, holes)):
-            emptied = picture.pixels.copy()
-            emptied[hole] = 127
             if padding_mask_crop is None:
                 found = crops.whole_window(hole)
             else:
@@ -230,7 +228,7 @@ class InpaintPipeline(DiffusionPipeline):
                 found = crops.hole_windows(hole, padding, least)
             for window in found:
                 windows.append((index, window))
-                cut_pixels.append(crops.cut(emptied, window, self.resolution))
+                cut_pixels.append(crops.cut(picture.pixels, window, self.resolution, hole))
                 cut_holes.append(crops.cut_mask(hole, window, self.resolution))
         if not windows:
             empty = torch.zeros(0, 3, self.resolution, self.resolution)
