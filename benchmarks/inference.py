@@ -105,6 +105,10 @@ class PlainPipeline(InvertFillPipeline):
         return self.plain_synthesis(latent.ws, latent.features, latent.rgb_features, noise_mode)
 
 
+def halves_of(arguments, device):
+    return [torch.bfloat16] if arguments.bf16 or has_fast_bf16(device) else []
+
+
 def forms_of(pipe, arguments, device):
     """[(name, pipeline, dtype that peaks are counted in)], each made ready when it is reached."""
     plain = PlainPipeline(pipe.encoder, pipe.gan)
@@ -113,11 +117,10 @@ def forms_of(pipe, arguments, device):
     plain.plain_synthesis = reference.synthesis
     yield "plain fp32", plain.optimize(None), torch.float32
     yield "definition fp32", pipe.optimize(None), torch.float32
-    halves = [torch.bfloat16] if arguments.bf16 or has_fast_bf16(device) else []
     for engine in arguments.engines:
         if engine == "none":
             continue
-        for dtype in (torch.float32, *halves):
+        for dtype in (torch.float32, *halves_of(arguments, device)):
             name = f"{engine} {'fp32' if dtype == torch.float32 else 'bf16'}"
             yield name, pipe.optimize(engine, dtype), dtype
 
@@ -154,7 +157,7 @@ def psnr(result, expected):
 def measure_grid(arguments, device):
     print(measuring.machine(device))
     peaks = {}
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in (torch.float32, *halves_of(arguments, device)):
         peaks[dtype] = measuring.convolution_peak(device, dtype)
         print(
             f"measured peaks, {dtype}: convolution {peaks[dtype] / 1e9:.0f} GFLOP/s, matrix "
