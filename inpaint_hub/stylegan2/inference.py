@@ -255,6 +255,9 @@ class InferenceSynthesis:
             self.rgb_kernels[r] = weight[:, :, 0, 0]
             self.rgb_biases[r] = rgb.bias.detach().float()[None, :, None].to(self.dtype)
         self._stack_styles(modulated, rows)
+        if not self.tuned:
+            for layer in self.layers.values():
+                layer.kernel(layer.rule()[0])  # a compiler must find it folded
 
     def _stack_styles(self, modulated, rows):
         """One padded matrix of affine layers, and one of demodulation energies, for all of them."""
