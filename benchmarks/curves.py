@@ -38,7 +38,7 @@ def draw(runs, terms, window, path):
     """runs: {label: {term: (steps, values)}}."""
     figure, panels = plt.subplots(1, len(terms), figsize=(4 * len(terms), 3), squeeze=False)
     for panel, term in zip(panels[0], terms):
-        for number, (label, log) in enumerate(runs.items()):
+        for number, log in enumerate(runs.values()):
             if term in log:
                 steps, values = log[term]
                 panel.plot(steps, smoothed(values, window), f"C{number}", lw=1.2)

@@ -1,15 +1,19 @@
-"""python -m inpaint_hub: fill holes in pictures, one or a folder of them, from the command line."""
+"""python -m inpaint_hub: fill holes in pictures, one or a folder of them, from the command line.
+
+A folder is continued where it stopped. On several GPUs: accelerate launch -m inpaint_hub ...
+"""
 
 import argparse
+import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from inpaint_hub import load_pipeline
-from inpaint_hub.images import read_images, read_masks
+from inpaint_hub import folders, load_pipeline
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "weights" / "invertfill-faces-64"
 LOSSLESS = {".png", ".tif", ".tiff", ".bmp"}
@@ -50,7 +54,22 @@ def build_parser():
     )
     parser.add_argument("--invert_mask", action="store_true", help="black is repainted, not white")
     parser.add_argument("--seed", type=int, help="draw the generator's noise from this seed")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="of a folder: fill again what is there already"
+    )
+    parser.add_argument("--batch_size", type=positive, default=8, help="pictures in one pass")
+    parser.add_argument(
+        "--engine",
+        choices=("none", "eager", "compile", "openvino"),
+        help="how networks run (default: eager for folders, none for one picture)",
+    )
     return parser
+
+
+def positive(text):
+    if (value := int(text)) < 1:
+        raise ValueError
+    return value
 
 
 def best_device():
@@ -64,7 +83,7 @@ def is_picture(path):
 
 
 def jobs_of(image, mask, output):
-    """[(picture, mask or None, output file)], from files or folders.
+    """[Job(picture, mask or None, output file)], from files or folders.
 
     Raises: FileNotFoundError, ValueError for paths that make no job.
     """
@@ -89,6 +108,7 @@ def jobs_of(image, mask, output):
         names = [p.stem if stems.count(p.stem) == 1 else p.name for p in pictures]
         jobs = [(p, m, output / f"{n}.png") for p, m, n in zip(pictures, masks, names)]
     inputs = {path.resolve() for job in jobs for path in job[:2] if path}
+    jobs = [folders.Job(*job) for job in jobs]
     for _, _, target in jobs:
         if target.suffix.lower() not in LOSSLESS:
             raise ValueError(
@@ -106,32 +126,40 @@ def mask_named(folder, stem):
     return next((path for path in sorted(folder.glob(f"{stem}.*")) if is_picture(path)), None)
 
 
-def fill_file(pipe, picture, mask, target, arguments):
-    """Fill one file, without touching the inputs; raises what went wrong with it."""
-    if mask is None:
-        raise FileNotFoundError(f"no mask named {picture.stem}.* in {str(arguments.mask)!r}")
-    generator = None
-    if arguments.seed is not None:
-        generator = torch.Generator().manual_seed(arguments.seed)
-    with Image.open(picture) as image, Image.open(mask) as hole:
-        result = pipe(
-            image,
-            read_masks(hole, read_images(image), arguments.invert_mask)[0],
-            padding_mask_crop=arguments.padding_mask_crop,
-            mask_dilate=arguments.mask_dilate,
-            mask_blur=arguments.mask_blur,
-            generator=generator,
-        ).images[0]
-    if result.mode == "CMYK" and target.suffix.lower() == ".png":
-        target = target.with_suffix(".tif")  # PNG has no CMYK
-    if target.resolve() in (picture.resolve(), mask.resolve()):
-        raise ValueError(
-            f"its result {str(target)!r} would overwrite an input; give another folder"
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.stem}.partial{target.suffix}")
-    result.save(partial)
-    partial.replace(target)
+def processes(device):
+    """accelerate's state when started as one of several processes (accelerate launch), else
+    None."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return None
+    from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
+
+    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    # None waits for the others but at the end, however long they still have to work.
+    return PartialState(
+        cpu=on_cpu or parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=timedelta(days=30)
+    )
+
+
+def share_of(jobs, state):
+    """The jobs of this process; all of them where it is the only one."""
+    if state is None:
+        return jobs
+    state.wait_for_everyone()  # none must write before all have seen what is done already
+    with state.split_between_processes(jobs) as share:
+        return share
+
+
+def gathered(report, state):
+    """The report of all processes together."""
+    if state is None:
+        return report
+    from accelerate.utils import gather_object
+
+    reports = gather_object([tuple(report)])
+    state.destroy_process_group()
+    filled, failures, seconds = zip(*reports)
+    return folders.Report(sum(filled), sum(failures, []), max(seconds))
 
 
 def main(argv=None):
@@ -139,22 +167,47 @@ def main(argv=None):
     arguments."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
+    state = processes(arguments.device)
     try:
         jobs = jobs_of(arguments.image, arguments.mask, arguments.output)
         pipe = load_pipeline(arguments.model, local_files_only=arguments.local_files_only)
-        pipe = pipe.to(best_device() if arguments.device == "auto" else arguments.device)
+        device = arguments.device if state is None else state.device
+        pipe = pipe.to(best_device() if device == "auto" else device)
+        one = arguments.image.is_file()
+        engine = arguments.engine or ("none" if one else "eager")
+        pipe.optimize(None if engine == "none" else engine)
     except (FileNotFoundError, ValueError, RuntimeError) as error:
         parser.error(str(error))
-    failures = []
-    for picture, mask, target in tqdm(jobs, unit="image", disable=len(jobs) == 1):
-        try:
-            fill_file(pipe, picture, mask, target, arguments)
-        except Exception as error:  # broken files raise many kinds; the others must go on
-            failures.append(f"{picture}: {error or type(error).__name__}")
-    for failure in failures:
-        print(f"skipped {failure}", file=sys.stderr)
-    print(f"{len(jobs) - len(failures)} of {len(jobs)} filled", file=sys.stderr)
-    return 1 if failures else 0
+    wanted = jobs
+    if not one and not arguments.overwrite:
+        wanted = [job for job in jobs if not folders.is_done(job)]
+    share = share_of(wanted, state)
+    main_process = state is None or state.is_main_process
+    options = {
+        name: getattr(arguments, name) for name in ("padding_mask_crop", "mask_dilate", "mask_blur")
+    }
+    with tqdm(total=len(share), unit="image", disable=one or not main_process) as bar:
+        report = folders.fill_files(
+            pipe,
+            share,
+            batch_size=arguments.batch_size,
+            invert_mask=arguments.invert_mask,
+            seed=arguments.seed,
+            options=options,
+            done=bar.update,
+        )
+    report = gathered(report, state)
+    if main_process:
+        for failure in report.failures:
+            print(f"skipped {failure}", file=sys.stderr)
+        there = len(jobs) - len(wanted)
+        print(
+            f"{report.filled} of {len(wanted)} filled"
+            + (f", {there} were there already" if there else "")
+            + f"; {report.filled / report.seconds:.2f} images/s",
+            file=sys.stderr,
+        )
+    return 1 if report.failures else 0
 
 
 if __name__ == "__main__":

@@ -61,16 +61,19 @@ class Picture:
         Values outside the mask, and alpha everywhere, are the picture's own, bit for bit.
         """
         values = self.native.copy()
-        if mask.any():
-            colours = np.clip(rgb[mask], 0, 1)
+        rows = np.flatnonzero(mask.any(axis=1))
+        if len(rows):
+            part = slice(rows[0], rows[-1] + 1)
+            hole, inside = mask[part], values[part]
+            colours = np.clip(rgb[part][hole], 0, 1)
             if self.converted_mode:
                 strip = Image.fromarray(_quantise(colours, np.dtype(np.uint8), 255)[None])
-                values[mask] = np.asarray(strip.convert(self.converted_mode))[0]
+                inside[hole] = np.asarray(strip.convert(self.converted_mode))[0]
             elif values.shape[2] <= 2:
                 luma = np.clip(colours @ LUMA, 0, 1)
-                values[mask, 0] = _quantise(luma, values.dtype, self.white)
+                inside[hole, 0] = _quantise(luma, values.dtype, self.white)
             else:
-                values[mask, :3] = _quantise(colours, values.dtype, self.white)
+                inside[hole, :3] = _quantise(colours, values.dtype, self.white)
         return self.restore(values)
 
 

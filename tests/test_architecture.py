@@ -32,12 +32,13 @@ MAY_IMPORT = {
     "training": NETWORKS
     | {"masks", "losses", "data", "invertfill", "dualpath", "comodgan"}
     | {"pipelines"},
-    "__main__": {"__init__", "pipelines", "images", "masks"},
+    "folders": {"images"},  # the pipeline is passed in
+    "__main__": {"__init__", "pipelines", "images", "masks", "folders"},
     "__init__": None,  # loads names on demand
 }
 ONLY_IN = {
     "gradio": {"app.py"},
-    "accelerate": {"training/loop.py"},
+    "accelerate": {"training/loop.py", "__main__.py"},
     "huggingface_hub": {"hub.py"},
     "pyarrow": {"data/dataset.py"},
     "datasets": {"data/dataset.py"},
@@ -46,6 +47,7 @@ ONLY_IN = {
     "torch_fidelity": {"evaluation/scoring.py"},
     "skimage": set(),
     "torchmetrics": set(),
+    "openvino": {"pipelines/engines.py"},
 }
 DIFFUSERS_HOMES = ("pipelines", "training", "evaluation/report.py")
 

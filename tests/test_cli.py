@@ -1,11 +1,26 @@
 """python -m inpaint_hub: files and folders, nothing lost when one fails."""
 
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 from test_pipelines import tiny_pipeline
 
+from inpaint_hub import folders as files
 from inpaint_hub.__main__ import main
+
+ROOT = Path(__file__).parent.parent
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +155,59 @@ def test_bad_paths_end_before_anything_is_written(
     error = " ".join(capsys.readouterr().err.split())
     assert re.search(message, error), error
     assert {p: p.read_bytes() for p in folders.rglob("*") if p.is_file()} == before
+
+
+def test_results_that_are_there_are_kept_unless_told_otherwise(folders, model, capsys):
+    run(folders, model)
+    first = {p.name: p.read_bytes() for p in (folders / "out").iterdir()}
+    (folders / "out" / "b.png").unlink()
+    (folders / "out" / "a.png").write_bytes(b"kept")
+    capsys.readouterr()
+    assert run(folders, model) == 0
+    error = capsys.readouterr().err
+    assert "1 of 1 filled, 2 were there already" in error and "images/s" in error
+    assert (folders / "out" / "a.png").read_bytes() == b"kept"
+    check(folders, "images/b.jpg", "out/b.png")
+    assert run(folders, model, "images", "masks", "out", "--overwrite") == 0
+    assert {p.name for p in (folders / "out").iterdir()} == set(first)
+    check(folders, "images/a.png", "out/a.png")
+
+
+def test_results_do_not_depend_on_the_batch(folders, model):
+    rng = np.random.default_rng(1)
+    for name, size in (("d", (90, 31)), ("e", (12, 300))):
+        pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folders / "images" / f"{name}.png")
+    results = []
+    for size in ("1", "2", "8"):
+        options = ("--batch_size", size, "--seed", "3", "--padding_mask_crop", "4")
+        assert run(folders, model, "images", "masks/a.png", f"out{size}", *options) == 0
+        files = sorted((folders / f"out{size}").iterdir())
+        results.append([np.array(Image.open(file), int) for file in files])
+    assert len(results[0]) == 5
+    for others in results[1:]:
+        assert all(np.abs(a - b).max() <= 1 for a, b in zip(results[0], others))
+
+
+def test_batches_hold_like_sizes_and_few_pixels(monkeypatch):
+    monkeypatch.setattr(files, "BATCH_PIXELS", 100)
+    batches = files.batches_of(list("abcdefg"), [90, 1, 20, 2, 30, 200, 1], 3)
+    assert [sorted(batch) for batch in batches] == [["b", "d", "g"], ["c", "e"], ["a"], ["f"]]
+
+
+def test_two_processes_share_a_folder(folders, model):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    command += ["--master_port", str(free_port()), "-m", "inpaint_hub", "--model", model]
+    for flag, name in (("--image", "images"), ("--mask", "masks"), ("--output", "out")):
+        command += [flag, str(folders / name)]
+    (folders / "masks" / "c.png").unlink()
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stderr.count("2 of 3 filled") == 1, done.stderr
+    assert done.stderr.count("no mask named c.*") == 1
+    assert done.returncode == 1
+    check(folders, "images/a.png", "out/a.png")
+    check(folders, "images/b.jpg", "out/b.png")
 
 
 def test_a_missing_model_is_an_error(folders, tmp_path, capsys):

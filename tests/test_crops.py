@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from inpaint_hub.crops import (
     Window,
     cut,
     cut_mask,
     enlarge,
+    hole_slices,
     hole_windows,
     whole_window,
     window_slices,
@@ -115,6 +117,16 @@ def test_a_single_pixel_fills_its_whole_window():
     assert (cut(pixels, Window(-2, -2, 5), 8) == 9).all()
 
 
+def test_the_hole_is_emptied_in_the_cut_alone():
+    pixels = np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3)
+    before, mask = pixels.copy(), holes((40, 60), (3, 0, 9, 12))
+    emptied = pixels.copy()
+    emptied[mask] = 127
+    for window in (Window(0, -10, 60), Window(0, 0, 20)):
+        assert np.array_equal(cut(pixels, window, 16, mask), cut(emptied, window, 16))
+    assert np.array_equal(pixels, before)
+
+
 @pytest.mark.parametrize("side", [8, 20, 37, 64])
 def test_no_hole_pixel_has_a_share_in_what_is_shown_as_known(side):
     rng = np.random.default_rng(side)
@@ -127,9 +139,43 @@ def test_no_hole_pixel_has_a_share_in_what_is_shown_as_known(side):
     assert np.array_equal(cut(pixels, window, 16)[known], cut(other, window, 16)[known])
 
 
+@pytest.mark.parametrize("window", [Window(-10, 5, 40), Window(3, 4, 7), Window(0, 0, 100)])
+def test_enlarging_is_pillows_cubic_convolution(window):
+    patch = np.random.default_rng(0).random((16, 16, 3), dtype=np.float32)
+    whole = enlarge(
+        patch,
+        window,
+        (
+            slice(window.top, window.top + window.side),
+            slice(window.left, window.left + window.side),
+        ),
+    )
+    for c in range(3):
+        channel = Image.fromarray(np.ascontiguousarray(patch[..., c]))
+        expected = channel.resize((window.side, window.side), Image.Resampling.BICUBIC)
+        np.testing.assert_allclose(whole[..., c], np.asarray(expected), atol=2e-6)
+
+
+@pytest.mark.parametrize("side", [7, 40, 97])
+def test_a_part_is_enlarged_as_in_the_whole_bit_for_bit(side):
+    patch = np.random.default_rng(side).random((16, 16, 3), dtype=np.float32)
+    window = Window(10, -3, side)
+    whole = enlarge(patch, window, (slice(-3, side - 3), slice(10, 10 + side)))
+    part = enlarge(patch, window, (slice(0, 3), slice(12, 16)))
+    assert np.array_equal(part, whole[3:6, 2:6])
+
+
+def test_the_holes_part_has_a_pixel_around_it_inside_the_window():
+    mask = holes((40, 60), (0, 10, 5, 12), (58, 38, 60, 40))
+    assert hole_slices(mask, (slice(5, 20), slice(0, 30))) == (slice(9, 13), slice(0, 6))
+    assert hole_slices(mask, (slice(30, 40), slice(40, 60))) == (slice(37, 40), slice(57, 60))
+    assert hole_slices(mask, (slice(20, 30), slice(0, 60))) is None
+
+
 def test_enlarging_covers_the_window_inside_the_picture():
     patch = np.linspace(0, 1, 16, dtype=np.float32)[None, :, None] * np.ones((16, 1, 3), np.float32)
-    part = enlarge(patch, Window(-10, 5, 40), (60, 50))
+    window = Window(-10, 5, 40)
+    part = enlarge(patch, window, window_slices(window, (60, 50)))
     assert part.shape == (40, 30, 3)
     assert np.all(np.diff(part[20, :, 0]) >= -1e-6)  # the ramp still rises
     assert 0.2 < part[20, 0, 0] < 0.3  # its first quarter lies outside

@@ -21,6 +21,7 @@ from inpaint_hub import crops, hub
 from inpaint_hub.blending import BLENDS, blend_fill, dilate
 from inpaint_hub.compositing import mask_out
 from inpaint_hub.images import read_images, read_masks, to_tensor, to_unit, write_pictures
+from inpaint_hub.pipelines import engines
 
 # diffusers saves and loads only components whose base class stands in these tables; ours is looked
 # up by name in the top-level package. One test fails loudly should the tables move. It is done here
@@ -185,6 +186,24 @@ class InpaintPipeline(DiffusionPipeline):
             "another kind use load_pipeline"
         )
 
+    def optimize(self, engine="eager", dtype=None):
+        """Let the networks run by forms made for speed; returns the pipeline.
+
+        Weights, configs and what save_pretrained writes stay as they are; networks that other
+        pipelines share run faster there too. The first fill with each new number of windows tries
+        out what is quickest. Call it before the networks are offloaded.
+
+        Args:
+            engine: "eager" | "compile" | "openvino" (pip install .[cpu]; eager, with a warning,
+                where it is missing), or None for the plain definitions again.
+            dtype: to compute in; where not given, bf16 on GPUs that have it (else fp16) and on CPUs
+                with AMX or AVX512-BF16, else the weights' own.
+
+        Raises: ValueError for an unknown engine or dtype, or networks compiled or offloaded before.
+        """
+        engines.install(self, engine, dtype)
+        return self
+
     def check_inputs(self, arguments):
         """Raises: ValueError, TypeError that name the argument of __call__ and what it was."""
         if (arguments["height"] is None) != (arguments["width"] is None):
@@ -237,8 +256,6 @@ class InpaintPipeline(DiffusionPipeline):
         holes = [dilate(hole, mask_dilate) for hole in read_masks(mask_image, pictures)]
         windows, cut_pixels, cut_holes = [], [], []
         for index, (picture, hole) in enumerate(zip(pictures, holes)):
-            emptied = picture.pixels.copy()
-            emptied[hole] = 127
             if padding_mask_crop is None:
                 found = crops.whole_window(hole)
             else:
@@ -247,7 +264,7 @@ class InpaintPipeline(DiffusionPipeline):
                 found = crops.hole_windows(hole, padding, least)
             for window in found:
                 windows.append((index, window))
-                cut_pixels.append(crops.cut(emptied, window, self.resolution))
+                cut_pixels.append(crops.cut(picture.pixels, window, self.resolution, hole))
                 cut_holes.append(crops.cut_mask(hole, window, self.resolution))
         if not windows:
             empty = torch.zeros(0, 3, self.resolution, self.resolution)
@@ -316,7 +333,9 @@ class InpaintPipeline(DiffusionPipeline):
                 shown = hole if keep_known else np.zeros_like(hole)
                 for k, window in own:
                     part = crops.window_slices(window, hole.shape)
-                    patch = crops.enlarge(patches[k * samples + sample], window, hole.shape)
+                    if keep_known and blend == "none":  # blends look further than the hole
+                        part = crops.hole_slices(hole, part)
+                    patch = crops.enlarge(patches[k * samples + sample], window, part)
                     if not keep_known:
                         rgb[part], shown[part] = patch, True
                         continue

@@ -78,6 +78,16 @@ class SynthesisNetwork(nn.Module):
             }
         )
 
+    def check_inputs(self, ws, noise_mode):
+        """Raises: ValueError for an unknown noise_mode or a wrong number of style vectors."""
+        if noise_mode not in NOISE_MODES:
+            raise ValueError(f"noise_mode is {noise_mode!r}, expected one of {NOISE_MODES}")
+        if ws.ndim != 3 or ws.shape[1] != self.num_ws:
+            raise ValueError(
+                f"ws has shape {tuple(ws.shape)}, expected [N,{self.num_ws},w_dim] for "
+                f"{self.resolutions[-1]} px; repeat a single w with gan.map(z) or w[:, None].expand"
+            )
+
     def forward(
         self,
         ws,
@@ -95,13 +105,7 @@ class SynthesisNetwork(nn.Module):
 
         Raises: ValueError for an unknown noise_mode or a wrong number of style vectors.
         """
-        if noise_mode not in NOISE_MODES:
-            raise ValueError(f"noise_mode is {noise_mode!r}, expected one of {NOISE_MODES}")
-        if ws.ndim != 3 or ws.shape[1] != self.num_ws:
-            raise ValueError(
-                f"ws has shape {tuple(ws.shape)}, expected [N,{self.num_ws},w_dim] for "
-                f"{self.resolutions[-1]} px; repeat a single w with gan.map(z) or w[:, None].expand"
-            )
+        self.check_inputs(ws, noise_mode)
         features, rgb_features = features or {}, rgb_features or {}
         x = rgb = None
         activations = {}
