@@ -200,7 +200,9 @@ def test_lpips_gets_pictures_between_minus_one_and_one(monkeypatch):
     result, original = np.zeros((2, 16, 16, 3), np.uint8)
     original[:8], result[:] = 255, original
     result[0] = 0
-    values, _ = Scorer().score(result, original)
+    mask = np.zeros((16, 16), bool)
+    mask[4:8] = True
+    values, _ = Scorer().score(result, original, mask)
     assert values["lpips_alex"] == pytest.approx(2 / 16)
 
 
@@ -253,7 +255,9 @@ def test_a_run_measures_everything_for_everyone(first_run):
         for name, summary in methods.items():
             learned = {"colours_distance", "fd_colours", "kid_colours"}
             own = {"diversity_colours"} if name in ("ours", "psp") else set()
-            expected = {"psnr", "ssim", "l1_percent", "seconds_per_image"} | learned | own
+            expected = (
+                {"psnr", "ssim", "l1_percent", "seam_ratio", "seconds_per_image"} | learned | own
+            )
             assert set(summary) - OPTIONAL == expected
         assert methods["ours"]["diversity_colours"]["mean"] > 0
         assert methods["ours"]["seconds_per_image"]["mean"] > 0
@@ -624,3 +628,13 @@ def test_the_documented_conversions_fit_the_exported_pairs(command, tmp_path, mo
     exec(from_lama, {})
     main([*command, "--predictions", f"lama={tmp_path / 'lama_out'}", "--output", "o"])
     assert results_of(tmp_path / "o")["hard (50-60 %)"]["lama"]["l1_percent"]["mean"] == 0
+
+
+def test_the_seams_ratio_is_best_at_one():
+    methods = {
+        "soft": summarise({"seam_ratio": [0.5]}),
+        "right": summarise({"seam_ratio": [1.1]}),
+        "hard": summarise({"seam_ratio": [2.0]}),
+    }
+    table = markdown_table({"b": methods})
+    assert "seam_ratio →1" in table and "**1.10**" in table and "**0.50" not in table

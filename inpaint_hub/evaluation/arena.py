@@ -92,7 +92,7 @@ class Arena:
             key = digest(made["key"], self.scorer.identity)
             record = self.ledger.get(key)
             if record is None:
-                values, features = self.scorer.score(result, original)
+                values, features = self.scorer.score(result, original, mask)
                 if samples:
                     values |= self.scorer.diversity(samples, mask)
                 record = {"key": key, "method": method.name, "band": band, "index": index}

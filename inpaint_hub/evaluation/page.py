@@ -11,6 +11,7 @@ from inpaint_hub.evaluation.pairs import masked_picture
 from inpaint_hub.evaluation.report import (
     NOT_AVAILABLE,
     arrow,
+    badness,
     best_mean,
     metric_columns,
     number,
@@ -118,7 +119,7 @@ def gallery_rows(judged, ranked, metric, names):
     """[(label, masked, original, [(fill, map, value)] of each method)]: best, median and worst pair
     of the method `ranked`."""
     numbers = np.asarray(judged.values[ranked][metric])
-    order = np.argsort(-numbers if arrow(metric) == "↑" else numbers, kind="stable")
+    order = np.argsort(badness(metric, numbers), kind="stable")
     places = {"best": order[0], "median": order[(len(order) - 1) // 2], "worst": order[-1]}
     rows = []
     for label, index in places.items():

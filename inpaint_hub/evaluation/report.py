@@ -11,6 +11,7 @@ from PIL import Image
 from inpaint_hub.evaluation.metrics import bootstrap_interval
 
 HIGHER_IS_BETTER = ("psnr", "ssim", "diversity")
+NEAREST_ONE_IS_BEST = ("seam_ratio",)
 NOT_AVAILABLE = "n/a"
 SECONDS = "seconds_per_image"
 
@@ -56,13 +57,22 @@ def metric_columns(results, unavailable=()):
 
 def arrow(metric):
     """Which way is better."""
+    if metric in NEAREST_ONE_IS_BEST:
+        return "→1"
     return "↑" if metric.startswith(HIGHER_IS_BETTER) else "↓"
+
+
+def badness(metric, values):
+    """Lower is better: values of a metric, turned so that all metrics agree on that."""
+    return {"↑": np.negative, "↓": np.array, "→1": lambda v: np.abs(np.subtract(v, 1))}[
+        arrow(metric)
+    ](values)
 
 
 def best_mean(metric, methods):
     """The best mean of {method: {metric: summary}}, None where nobody has one."""
     means = [summary[metric]["mean"] for summary in methods.values() if metric in summary]
-    return (max if arrow(metric) == "↑" else min)(means, default=None)
+    return min(means, key=lambda mean: badness(metric, mean), default=None)
 
 
 def number(value, like=None):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from inpaint_hub.evaluation.frechet import frechet_interval, frechet_of_features, kernel_distance
-from inpaint_hub.evaluation.metrics import cosine_distance, l1_percent, psnr, ssim
+from inpaint_hub.evaluation.metrics import cosine_distance, l1_percent, psnr, seam_ratio, ssim
 
 UNKNOWN_GREY = 128  # known pixels, where only what fills the hole is compared
 LPIPS_NETWORK = "alex"  # the field's norm (SPEC A12)
@@ -33,14 +33,16 @@ class Scorer:
     def identity(self):
         """Changes with what would be measured."""
         network = self.network and f"{self.network.name} {self.network.digest}"
-        return f"scores 1, {network}, lpips {self.lpips is not None}, {self.num_samples} samples"
+        return f"scores 2, {network}, lpips {self.lpips is not None}, {self.num_samples} samples"
 
-    def score(self, result, original):
-        """(values, features) of one composite, both uint8 [s,s,3]; features float32 [D] or None."""
+    def score(self, result, original, mask):
+        """(values, features) of one composite and its original, uint8 [s,s,3], and the mask, bool
+        [s,s]; features float32 [D] or None."""
         values = {
             "psnr": psnr(result, original),
             "ssim": ssim(result, original),
             "l1_percent": l1_percent(result, original),
+            "seam_ratio": seam_ratio(result, original, mask),
         }
         if self.lpips is not None:
             values[LPIPS] = self.lpips(result, original)
