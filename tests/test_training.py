@@ -474,6 +474,25 @@ def test_a_card_of_ones_own_is_left_alone(faces, tmp_path):
     assert (tmp_path / "README.md").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_preset_trains_at_tiny_size(
+    faces, trained_gan, encoder_fields, perceptual_network, tmp_path, name
+):
+    preset = PRESETS[name]()
+    tiny = {**TINY_GAN, **TINY_ENCODER, "train_batch_size": 2, "max_train_steps": 2}
+    tiny |= {"resolution": 32, "backbone": "small", "inpainter_channels": 8, "patch_channels": 8}
+    tiny |= {"perceptual_network": str(perceptual_network), "method": preset["method"]}
+    if preset["method"] == "dualpath" or preset.get("pretrained_encoder"):
+        method = "psp" if preset["method"] == "dualpath" else "invertfill"
+        base = train(config(faces, tmp_path / "base", method=method, **encoder_fields))
+        AcceleratorState._reset_state(True)
+        tiny["pretrained_model_name_or_path"] = str(base)
+    elif preset["method"] != "stylegan2":
+        tiny["pretrained_model_name_or_path"] = str(trained_gan)
+    done = train(config(faces, tmp_path / "run", **{**preset, **tiny}))
+    assert (done / "model_index.json").is_file()
+
+
 def test_the_script_reports_missing_data_without_a_traceback(tmp_path):
     command = [sys.executable, "train_accelerate.py", "--method", "stylegan2"]
     command += ["--train_data_dir", str(tmp_path / "no"), "--output_dir", str(tmp_path / "out")]

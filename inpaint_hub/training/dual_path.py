@@ -1,4 +1,4 @@
-"""Training phases of the Dual-path inpainter on a trained inversion (SPEC B5, B6)."""
+"""Training phases of the Dual-path inpainter on a trained inversion (SPEC B5, SPEC B6)."""
 
 from contextlib import contextmanager
 
