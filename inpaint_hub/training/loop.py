@@ -157,9 +157,7 @@ def with_resolution(config):
         return config
     resolution = 64
     if config.grow_from:
-        smaller = dataclasses.replace(config, grow_from="", resolution=64)
-        smaller = dataclasses.replace(smaller, pretrained_model_name_or_path=config.grow_from)
-        resolution = 2 * component_config(smaller, "gan")["resolution"]
+        resolution = 2 * component_config(config, "gan", config.grow_from)["resolution"]
     elif config.pretrained_model_name_or_path:
         resolution = component_config(config, "gan")["resolution"]
     return dataclasses.replace(config, resolution=resolution)

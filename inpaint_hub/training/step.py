@@ -22,9 +22,10 @@ from inpaint_hub.training.augment import draw
 INDEX = "model_index.json"
 
 
-def component_config(config, name):
-    """config.json of component `name` of the pipeline that pretrained_model_name_or_path names."""
-    path = config.pretrained_model_name_or_path
+def component_config(config, name, pipeline=None):
+    """config.json of component `name` of a pipeline: where not given, the one that
+    pretrained_model_name_or_path names."""
+    path = pipeline or config.pretrained_model_name_or_path
     return json.loads(hub.find_file(path, f"{name}/config.json", **hub_options(config)).read_text())
 
 
