@@ -322,6 +322,32 @@ def test_sigterm_saves_a_checkpoint_from_which_the_run_goes_on(faces, tmp_path):
     assert (train(config(faces, tmp_path, **fields)) / "model_index.json").is_file()
 
 
+SIGNALLED = """
+import os, signal, sys
+from inpaint_hub.training import TrainConfig
+from inpaint_hub.training.loop import StopSignal, training_batches, training_pictures
+config = TrainConfig(
+    method="stylegan2", resolution=32, train_batch_size=2, dataloader_num_workers=2,
+    train_data_dir=sys.argv[1], output_dir="unused",
+)
+batches = training_batches(config, training_pictures(config), None, 0, 1, 0)
+next(batches)
+with StopSignal() as stop:
+    os.killpg(0, int(sys.argv[2]))
+    for _ in range(20):  # more than the workers have read ahead
+        next(batches)
+    print("stop requested:", stop.requested)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_leaves_the_loading_workers_at_work(faces, number):
+    command = [sys.executable, "-c", SIGNALLED, str(faces), str(int(number))]
+    run = {"cwd": ROOT, "capture_output": True, "text": True, "start_new_session": True}
+    done = subprocess.run(command, **run)
+    assert "stop requested: True" in done.stdout, done.stderr
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_and_is_named(faces, tmp_path):
     fields = {**TINY_GAN, "learning_rate": 1e30, "max_train_steps": 50, "checkpointing_steps": 100}
     with pytest.raises(FloatingPointError, match="is not finite at step.*lower --learning_rate"):

@@ -7,6 +7,7 @@ directory.
 import dataclasses
 import json
 import math
+import os
 import signal
 import time
 from importlib import import_module
@@ -193,12 +194,20 @@ def open_hub_dataset(config, split):
     return hub_dataset(name, configuration, split, column, streaming, **hub_options(config))
 
 
+def leave_process_group(worker):
+    """Ctrl-C, and torchrun's way to end a run, signal a whole process group: loading goes on until
+    the process that trains has finished its step."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+
+
 def training_batches(config, pictures, masks, rank, num_processes, first_step):
     """Iterator over this process's micro-batches from optimiser step `first_step` on."""
     start_batch = first_step * config.gradient_accumulation_steps
     options = {
         "num_workers": config.dataloader_num_workers,
         "generator": torch.Generator(),  # its own, so that it does not advance the global stream
+        "worker_init_fn": leave_process_group,
     }
     if config.streaming:
         pairs = StreamedPairs(
