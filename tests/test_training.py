@@ -22,6 +22,7 @@ from inpaint_hub.stylegan2.resample import upsample
 from inpaint_hub.training import PRESETS, TrainConfig, parse_config, train
 from inpaint_hub.training.checkpoint import checkpoints, usable_checkpoint
 from inpaint_hub.training.loop import Run, picture_generators
+from inpaint_hub.training.step import MovingAverage
 
 ROOT = Path(__file__).parent.parent
 TINY_GAN = {
@@ -379,6 +380,37 @@ def test_the_averages_half_life_counts_pictures_and_ramps_up(faces, tmp_path):
     AcceleratorState._reset_state(True)
     method = Run(config(faces, tmp_path, **TINY_GAN, ema_decay=0.9)).method
     assert method.average_decay(5) == 0.9
+
+
+@pytest.mark.parametrize("half_life, decay", [(0, 0.5), (8, 0.5**0.5)])
+def test_the_average_is_that_of_its_decay(faces, tmp_path, half_life, decay):
+    fields = {"ema_half_life_images": half_life, "ema_ramp_up": 0.0, "ema_decay": 0.5}
+    method = Run(config(faces, tmp_path, **TINY_GAN, **fields)).method
+    parameter, expected = method.averaged_parameters[0], None
+    for step in range(1, 5):
+        parameter.data.fill_(float(step))
+        method.after_step(step)
+        # A half-life is kept to the letter; a decay is at first that of diffusers' EMAModel.
+        share = decay if half_life else min(decay, step / (step + 9))
+        expected = step if expected is None else share * expected + (1 - share) * step
+        average = method.ema.shadow_params[0]
+        torch.testing.assert_close(average, torch.full_like(average, expected))
+
+
+def test_a_restored_average_stays_on_its_device():
+    saved = MovingAverage([torch.nn.Parameter(torch.ones(2))]).state_dict()
+    average = MovingAverage([torch.nn.Parameter(torch.ones(2, device="meta"))])
+    average.load_state_dict(saved)  # as accelerate reads it: on the CPU
+    assert average.shadow_params[0].device.type == "meta"
+
+
+def test_sampling_leaves_a_frozen_inversions_statistics_alone(faces, encoder_fields, tmp_path):
+    fields = {**encoder_fields, "backbone": "resnet34", "max_train_steps": 1}
+    base = train(config(faces, tmp_path / "base", method="psp", **fields))
+    AcceleratorState._reset_state(True)
+    fields |= {"pretrained_model_name_or_path": str(base), "max_train_steps": 2}
+    dual = train(config(faces, tmp_path / "dual", **{**fields, **DUAL_PATH}, validation_steps=1))
+    assert same(weights_of(dual, "encoder"), weights_of(base, "encoder"))
 
 
 def test_averaged_weights_are_released_unless_switched_off(faces, tmp_path):

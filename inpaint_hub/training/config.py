@@ -87,7 +87,9 @@ class TrainConfig:
     max_grad_norm: float = option(1.0, "clip the encoder's gradients at this norm; 0 = off")
     use_ema: bool = option(True, "release the exponential moving average of the weights")
     ema_decay: float = option(
-        0.999, "decay of the exponential moving average of the weights per step"
+        0.999,
+        "decay of the exponential moving average of the weights per step; in step n at most "
+        "n / (n + 9)",
     )
     ema_half_life_images: int = option(
         0, "pictures after which an average has half forgotten; 0 = as ema_decay says"
