@@ -61,3 +61,13 @@ def test_only_the_first_process_writes(place, tmp_path):
     assert steps == sorted(set(steps))
     ranks = {p.name for p in (run / "checkpoint-2").glob("random_states_*")}
     assert ranks == {"random_states_0.pkl", "random_states_1.pkl"}
+
+
+def test_machines_that_see_different_checkpoints_are_told(place, tmp_path):
+    run = trained(place, tmp_path / "one", 1, 2)
+    (tmp_path / "empty").mkdir()
+    seen = fields(place, run, **RUN, resume_from_checkpoint="latest")
+    other = {**seen, "output_dir": str(tmp_path / "empty" / "run")}
+    processes = start(seen, 2, rank_1_fields=other)
+    assert set(finish(processes)) == {1}
+    assert "steps [1, -1] (-1: none)" in (tmp_path / "one" / "rank-0.log").read_text()

@@ -366,6 +366,29 @@ def test_old_checkpoints_are_removed_and_partial_ones_ignored(faces, tmp_path):
         usable_checkpoint(tmp_path, tmp_path / "checkpoint-77")
 
 
+def test_a_run_into_the_checkpoints_of_another_is_refused(faces, tmp_path):
+    fields = {**TINY_GAN, "checkpointing_steps": 1}
+    train(config(faces, tmp_path / "first", **fields))
+    other = {"resume_from_checkpoint": str(tmp_path / "first" / "checkpoint-3")}
+    train(config(faces, tmp_path / "second", **fields, **other))  # into a folder of its own
+    for given in ({}, other):
+        AcceleratorState._reset_state(True)
+        with pytest.raises(ValueError, match="checkpoints of an earlier run.*checkpoint-4.*latest"):
+            train(config(faces, tmp_path / "second", **fields, **given))
+
+
+def test_going_back_to_a_checkpoint_leaves_the_later_ones(faces, tmp_path):
+    fields = {**TINY_GAN, "checkpoints_total_limit": 3}
+    train(config(faces, tmp_path, **fields, checkpointing_steps=2, max_train_steps=8))
+    kept = tmp_path / "checkpoint-6.mine"
+    kept.mkdir()
+    AcceleratorState._reset_state(True)
+    back = {"resume_from_checkpoint": str(tmp_path / "checkpoint-4"), "checkpointing_steps": 1}
+    train(config(faces, tmp_path, **fields, **back, max_train_steps=5))
+    assert [p.name for p in checkpoints(tmp_path)] == ["checkpoint-4", "checkpoint-5"]
+    assert kept.is_dir()  # what we did not write is not ours to remove
+
+
 def test_epochs_count_passes_over_the_data(faces, tmp_path):
     train(config(faces, tmp_path, **TINY_GAN, num_train_epochs=1))  # 10 pictures in batches of 4
     lines = (tmp_path / "logs" / "metrics.jsonl").read_text().splitlines()

@@ -30,6 +30,7 @@ from inpaint_hub.data import (
     hub_dataset,
 )
 from inpaint_hub.training.checkpoint import (
+    check_continues,
     check_manifest,
     checkpoints,
     usable_checkpoint,
@@ -354,17 +355,33 @@ class Run:
         return dataclasses.replace(config, max_train_steps=steps)
 
     def checkpoint_to_resume(self):
-        """Folder of the checkpoint that the config asks for, or None."""
+        """Folder of the checkpoint that the config asks for, or None.
+
+        Raises: ValueError for one that does not fit the run, or where processes see different ones.
+        """
+        folder, step = self.find_checkpoint()
+        check_continues(self.output_dir, folder)
+        seen = self.accelerator.gather(torch.tensor([step], device=self.accelerator.device))
+        if len(set(seen.tolist())) > 1:
+            raise ValueError(
+                f"the processes find the checkpoints of steps {seen.tolist()} (-1: none) in "
+                f"{str(self.output_dir)!r}, expected one for all; give an --output_dir on a file "
+                "system that all machines share"
+            )
+        return folder
+
+    def find_checkpoint(self):
+        """(folder, step) as this process sees it; (None, -1) for none."""
         config, say = self.config, self.accelerator.print
         if not config.resume_from_checkpoint:
-            return None
+            return None, -1
         found = usable_checkpoint(self.output_dir, config.resume_from_checkpoint, say)
         if found is None:
             say(f"No checkpoint in {self.output_dir}: starting at step 0.")
-            return None
+            return None, -1
         folder, manifest = found
         check_manifest(folder, manifest, config.method, self.accelerator.num_processes, say)
-        return folder
+        return folder, manifest["step"]
 
     def resume(self, folder):
         try:
