@@ -21,7 +21,7 @@ from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 from inpaint_hub.stylegan2.resample import upsample
 from inpaint_hub.training import PRESETS, TrainConfig, parse_config, train
 from inpaint_hub.training.checkpoint import checkpoints, usable_checkpoint
-from inpaint_hub.training.loop import Run, picture_generators
+from inpaint_hub.training.loop import Run, picture_generators, training_pictures
 from inpaint_hub.training.step import MovingAverage
 
 ROOT = Path(__file__).parent.parent
@@ -395,6 +395,23 @@ def test_epochs_count_passes_over_the_data(faces, tmp_path):
     assert json.loads(lines[-1])["step"] == 3
 
 
+def test_the_last_step_is_logged_checked_and_kept(faces, tmp_path):
+    fields = {"max_train_steps": 3, "logging_steps": 100, "checkpointing_steps": 100}
+    train(config(faces, tmp_path, **TINY_GAN, **fields))
+    lines = (tmp_path / "logs" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 3]
+    assert [p.name for p in checkpoints(tmp_path)] == ["checkpoint-3"]
+
+
+def test_as_many_pictures_as_asked_for_are_shown(faces, tmp_path):
+    shown = tmp_path / "shown"
+    for i in range(20):
+        shutil.copytree(faces, shown / str(i // 10), dirs_exist_ok=True)
+    fields = {"max_train_steps": 1, "validation_steps": 1, "num_validation_images": 20}
+    train(config(shown, tmp_path / "run", **TINY_GAN, **fields))
+    assert Image.open(tmp_path / "run/samples/step-0000001.png").size == (20 * 32, 4 * 32)
+
+
 def test_the_averages_half_life_counts_pictures_and_ramps_up(faces, tmp_path):
     fields = {**TINY_GAN, "ema_half_life_images": 1000, "ema_ramp_up": 0.05}
     method = Run(config(faces, tmp_path, **fields)).method
@@ -452,6 +469,15 @@ def test_a_token_is_not_logged(faces, tmp_path):
         config(faces, tmp_path, **TINY_GAN, hub_token="hf_secret", report_to="wandb")
 
 
+@pytest.mark.parametrize("chosen, used", [("auto", "bf16"), ("no", "no")])
+def test_the_launchers_precision_holds_unless_another_is_chosen(
+    faces, tmp_path, monkeypatch, chosen, used
+):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # what `accelerate launch` sets
+    run = Run(config(faces, tmp_path, **TINY_GAN, mixed_precision=chosen))
+    assert run.accelerator.mixed_precision == run.config.mixed_precision == used
+
+
 def test_bf16_training_runs_and_saves_finite_weights(faces, tmp_path):
     fields = {**TINY_GAN, "max_train_steps": 2, "mixed_precision": "bf16", "augment": "ada"}
     weights = weights_of(train(config(faces, tmp_path, **fields)), "gan")
@@ -487,6 +513,11 @@ def test_bad_flags_say_what_to_do(flags, message, capsys):
         parse_config([*base, *flags], presets)
     error = " ".join(capsys.readouterr().err.split())
     assert re.search(message, error), error
+
+
+def test_choices_are_checked_without_a_command_line_too(faces, tmp_path):
+    with pytest.raises(ValueError, match="--method is 'stylegan3', expected one of .*'stylegan2'"):
+        config(faces, tmp_path, method="stylegan3")
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -530,8 +561,13 @@ def test_a_named_data_set_is_trained_on(faces, tmp_path, streaming, monkeypatch)
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
     data = {"train_data_dir": "", "dataset_name": str(faces), "streaming": streaming}
-    done = train(config(faces, tmp_path, **TINY_GAN, **data))
+    data |= {"max_train_samples": 3, "revision": "of-a-pipeline"}
+    fields = config(faces, tmp_path, **TINY_GAN, **data)
+    pictures = training_pictures(fields)
+    assert len(list(pictures) if streaming else pictures) == 3
+    done = train(fields)
     assert (done / "gan" / "model.safetensors").is_file()
+    assert str(faces.parent) not in (done / "README.md").read_text()
 
 
 def test_the_log_holds_speed_and_every_term(trained_gan):

@@ -180,8 +180,8 @@ def encoded(value):
 def hub_dataset(name, config_name, split, column, streaming, **options):
     """A data set of the Hub (or a local one, by its folder), its pictures left encoded.
 
-    options: revision, cache_dir. Raises: ImportError without the `datasets` library;
-        FileNotFoundError when there is no such data set; ValueError for a missing column.
+    options: of datasets.load_dataset, as cache_dir. Raises: ImportError without the `datasets`
+        library; FileNotFoundError when there is no such data set; ValueError for a missing column.
     """
     try:
         import datasets

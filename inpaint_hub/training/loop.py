@@ -38,7 +38,7 @@ from inpaint_hub.training.checkpoint import (
 )
 from inpaint_hub.training.release import release
 from inpaint_hub.training.samples import sample_grid
-from inpaint_hub.training.step import component_config, hub_options
+from inpaint_hub.training.step import component_config
 
 UNREADABLE_LIST = "unreadable.txt"
 
@@ -79,7 +79,7 @@ class JSONLinesTracker(GeneralTracker):
 def make_trackers(names, run_name, logging_dir):
     """Comma-separated names -> what Accelerator(log_with=...) takes."""
     ours = {"jsonl": lambda: JSONLinesTracker(run_name, logging_dir)}
-    return [ours[n]() if n in ours else n for n in names.split(",") if n]
+    return [ours[n]() if n in ours else n for n in map(str.strip, names.split(",")) if n]
 
 
 METHODS = {
@@ -173,7 +173,8 @@ def training_pictures(config):
     Raises: FileNotFoundError, ValueError, ImportError for data that is not there.
     """
     if config.streaming:
-        return open_hub_dataset(config, "train")
+        stream = open_hub_dataset(config, "train")
+        return stream.take(config.max_train_samples) if config.max_train_samples else stream
     entries = None
     if config.dataset_name:
         entries = HubEntries(open_hub_dataset(config, "train"), config.image_column)
@@ -191,8 +192,8 @@ def training_pictures(config):
 
 def open_hub_dataset(config, split):
     name, configuration = config.dataset_name, config.dataset_config_name or None
-    column, streaming = config.image_column, config.streaming
-    return hub_dataset(name, configuration, split, column, streaming, **hub_options(config))
+    column, streaming, cache = config.image_column, config.streaming, config.cache_dir or None
+    return hub_dataset(name, configuration, split, column, streaming, cache_dir=cache)
 
 
 def leave_process_group(worker):
@@ -328,13 +329,15 @@ class Run:
         logging_dir = self.output_dir / config.logging_dir
         self.trackers = make_trackers(config.report_to, config.tracker_project_name, logging_dir)
         self.accelerator = Accelerator(
-            mixed_precision=config.mixed_precision,
+            mixed_precision=None if config.mixed_precision == "auto" else config.mixed_precision,
             gradient_accumulation_steps=config.gradient_accumulation_steps,
             log_with=self.trackers,
             project_config=ProjectConfiguration(str(self.output_dir), str(logging_dir)),
             # Buffers are constants here, the same in every process.
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         )
+        used = self.accelerator.mixed_precision
+        self.config = config = dataclasses.replace(config, mixed_precision=used)
         set_seed(config.seed)
         torch.backends.cuda.matmul.allow_tf32 = config.allow_tf32
         torch.backends.cudnn.allow_tf32 = config.allow_tf32
@@ -466,7 +469,8 @@ class Run:
                 clock.steps += 1
                 bar.update(per_step)
                 stopping = self.stop_requested(stop)
-                saving = progress.step % config.checkpointing_steps == 0 or stopping
+                last = progress.step == config.max_train_steps
+                saving = progress.step % config.checkpointing_steps == 0 or stopping or last
                 if saving or progress.step % config.logging_steps == 0 or progress.step == 1:
                     last_values, logs = logs.means(accelerator), TermLogs()
                     check_finite(last_values, progress.step, self.output_dir)
