@@ -554,6 +554,10 @@ def test_unreadable_pictures_are_listed_once(faces, tmp_path):
     (folder / "3.png").write_bytes(b"not a picture")
     train(config(folder, tmp_path / "out", **TINY_GAN, max_train_steps=8))
     assert (tmp_path / "out" / "unreadable.txt").read_text() == f"{folder / '3.png'}\n"
+    AcceleratorState._reset_state(True)
+    more = {"max_train_steps": 12, "resume_from_checkpoint": "latest"}
+    train(config(folder, tmp_path / "out", **TINY_GAN, **more))
+    assert (tmp_path / "out" / "unreadable.txt").read_text() == f"{folder / '3.png'}\n"
 
 
 @pytest.mark.parametrize("streaming", [False, True])

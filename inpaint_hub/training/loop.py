@@ -258,7 +258,8 @@ def validation_batch(config, pictures, device):
 
 
 class UnreadablePictures:
-    """Counts the pictures that could not be read, and lists them in a file, once each."""
+    """Counts the pictures that could not be read, and lists them in a file, once each: also where a
+    resumed run or another process meets them again."""
 
     def __init__(self, output_dir, pictures):
         self.file, self.pictures, self.seen = output_dir / UNREADABLE_LIST, pictures, set()
@@ -271,9 +272,16 @@ class UnreadablePictures:
             known = isinstance(self.pictures, ImageDataset)
             name = self.pictures.name(index) if known else f"row {index} of the stream"
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with self.file.open("a") as lines:
-                lines.write(f"{name}\n")
-            tqdm.write(f"{name} cannot be read; another picture takes its place ({self.file}).")
+            with self.file.open("a+") as file:
+                file.seek(0)
+                listed = file.read().splitlines()
+                if name in listed:
+                    continue
+                file.write(f"{name}\n")
+            tqdm.write(
+                f"{name} cannot be read; another picture takes its place "
+                f"({len(listed) + 1} in {self.file})."
+            )
 
 
 class TermLogs:
