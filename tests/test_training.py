@@ -231,6 +231,21 @@ def test_the_generator_is_trained_where_asked_for_and_nowhere_else(
         assert torch.equal(value, before[name]) != trained, name
 
 
+def test_the_encoders_gradients_are_clipped_and_the_discriminators_are_not(
+    faces, encoder_fields, tmp_path
+):
+    fields = {**encoder_fields, "adversarial_weight": 0.1, "max_train_steps": 1}
+    fields |= {"max_grad_norm": 1e-6, "discr_adam_beta1": 0.0, "adam_beta1": 0.0}
+    run = Run(config(faces, tmp_path, method="invertfill", **fields))
+    run.loop()
+
+    def norm(optimizer):  # with beta1 = 0, Adam's first moment is the last gradient
+        moments = [state["exp_avg"].flatten() for state in optimizer.state.values()]
+        return torch.cat(moments).norm()
+
+    assert norm(run.method.optimizer) <= 1.01e-6 < norm(run.method.adversary.optimizer)
+
+
 def test_the_generator_trained_along_learns_more_slowly(faces, encoder_fields, tmp_path):
     fields = {"train_generator": "all", "learning_rate": 1e-3, **encoder_fields}
     method = Run(config(faces, tmp_path, method="invertfill", **fields)).method

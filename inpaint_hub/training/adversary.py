@@ -42,12 +42,16 @@ class Adversary:
     def scores(self, discriminator, pictures, mask, rng):
         return discriminator(*self.shown(pictures, mask, rng))
 
+    def minimise(self, loss):
+        # Unclipped: R1 comes with the weight of r1_interval steps, of which nothing would be left.
+        self.method.minimise(loss, self.discriminator, self.optimizer, clip=False)
+
     def judge(self, real, fake, mask, rng):
         """Phase: one step of the logistic loss; fake without gradient; mask [N,1,s,s] or None."""
         real_scores = self.scores(self.discriminator, real, mask, rng)
         fake_scores = self.scores(self.discriminator, fake.detach(), mask, rng)
         loss = discriminator_loss(real_scores, fake_scores)
-        self.method.minimise(loss, self.discriminator, self.optimizer)
+        self.minimise(loss)
         logs = {
             "discriminator_loss": loss,
             "real_score": real_scores.mean(),
@@ -68,7 +72,7 @@ class Adversary:
         r1 = r1_penalty(scores, real)
         # The last bias does not enter the gradient; distributed training waits for every parameter.
         loss = c.r1_gamma / 2 * c.r1_interval * r1 + 0 * scores.sum()
-        self.method.minimise(loss, self.discriminator, self.optimizer)
+        self.minimise(loss)
         return {"r1_penalty": r1}
 
     def fooled(self, fake, mask, rng):

@@ -83,7 +83,9 @@ class TrainConfig:
     discr_adam_beta2: float = option(0.99, "the same for the discriminator")
     adam_weight_decay: float = option(0.0, "decoupled weight decay (AdamW)")
     adam_epsilon: float = option(1e-8, "Adam's epsilon")
-    max_grad_norm: float = option(1.0, "clip the encoder's gradients at this norm; 0 = off")
+    max_grad_norm: float = option(
+        1.0, "clip gradients at this norm, but the discriminator's; 0 = off"
+    )
     use_ema: bool = option(True, "release the exponential moving average of the weights")
     ema_decay: float = option(
         0.999,

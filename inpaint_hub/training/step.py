@@ -160,9 +160,9 @@ class TrainingMethod:
     def mean_over_processes(self, value):
         return self.accelerator.reduce(value.detach().float(), "mean")
 
-    def minimise(self, loss, model, optimizer):
+    def minimise(self, loss, model, optimizer, clip=True):
         self.accelerator.backward(loss)
-        if self.config.max_grad_norm and self.accelerator.sync_gradients:
+        if clip and self.config.max_grad_norm and self.accelerator.sync_gradients:
             self.accelerator.clip_grad_norm_(model.parameters(), self.config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
