@@ -75,6 +75,22 @@ def test_colours_keep_or_mirror_the_grey_axis():
     torch.testing.assert_close(none, torch.eye(3, 4), atol=1e-6, rtol=0)
 
 
+def test_a_mask_moves_with_its_picture():
+    mask = torch.zeros(16, 1, 32, 32)
+    mask[:, :, 4:15, 6:12] = 1
+    shown, moved = augment(mask.expand(-1, 3, -1, -1) * 2 - 1, 1.0, generators(16), mask)
+    assert set(moved.unique().tolist()) == {0.0, 1.0} and not moved.equal(mask)
+
+    def agreement(mask):
+        channel = shown.flatten(2).std(dim=2).argmax(dim=1)  # colours may empty a channel
+        pairs = zip(shown[torch.arange(16), channel].flatten(1), mask.flatten(1), strict=True)
+        return torch.stack([torch.corrcoef(torch.stack(pair))[0, 1].abs() for pair in pairs])
+
+    inside = moved.mean(dim=(1, 2, 3)) > 0.02  # else shifted out of the picture
+    assert inside.sum() > 8
+    assert agreement(moved)[inside].min() > 0.8 > agreement(mask)[inside].mean()
+
+
 def test_gradients_reach_the_pictures():
     images = pictures().requires_grad_()
     augment(images, 1.0, generators(4)).square().sum().backward()

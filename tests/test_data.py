@@ -146,6 +146,27 @@ def test_memory_for_decoded_pictures_is_bounded(folder, monkeypatch):
     assert len(dataset.decoded) == 2
 
 
+class Kept(torch.utils.data.Dataset):
+    """Of every picture loaded: how many the worker then holds."""
+
+    def __init__(self, pictures):
+        self.pictures = pictures
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def __getitem__(self, index):
+        self.pictures.load(index)
+        return len(self.pictures.decoded)
+
+
+def test_workers_share_the_memory_for_decoded_pictures(folder, monkeypatch):
+    monkeypatch.setattr("inpaint_hub.data.dataset.MAX_KEPT_BYTES", 4 * 16 * 16 * 3)
+    pictures = ImageDataset(folder, resolution=16, keep_decoded=True)
+    assert max(DataLoader(Kept(pictures), batch_size=None, num_workers=2)) == 2
+    assert max(DataLoader(Kept(pictures), batch_size=None)) == 4
+
+
 def test_an_unreadable_picture_is_replaced_by_the_next_and_named(folder):
     whole = (folder / "a" / "3.png").read_bytes()
     (folder / "a" / "3.png").write_bytes(whole[: len(whole) // 2])  # entry 1
@@ -156,6 +177,23 @@ def test_an_unreadable_picture_is_replaced_by_the_next_and_named(folder):
     assert [pairs[(0, i)]["unreadable"] for i in range(6)] == [-1, 1, 2, -1, -1, -1]
     for i in (1, 2):
         assert pairs[(0, i)]["image"].equal(pairs[(0, 3)]["image"])
+
+
+def test_rows_without_a_picture_and_undecodable_ones_are_unreadable(tmp_path, datasets):
+    buffer = io.BytesIO()
+    picture(0, (32, 32)).save(buffer, "PNG")
+    dds = io.BytesIO()
+    picture(0, (32, 32)).save(dds, "DDS")
+    broken = bytearray(dds.getvalue())
+    broken[80:84] = bytes(4)  # no pixel format: Pillow raises NotImplementedError
+    rows = [{"bytes": buffer.getvalue(), "path": None}, None, {"bytes": None, "path": None}]
+    rows.append({"bytes": bytes(broken), "path": None})
+    pq.write_table(pa.table({"image": rows}), tmp_path / "train-00000-of-00001.parquet")
+    named = HubEntries(hub_dataset(str(tmp_path), None, "train", "image", False), "image")
+    for entries in (None, named):
+        pictures = ImageDataset(tmp_path, resolution=32, entries=entries)
+        pairs = TrainingPairs(pictures, 0, masks=None)
+        assert [pairs[(0, i)]["unreadable"] for i in range(4)] == [-1, 1, 2, 3]
 
 
 def test_a_data_set_without_one_readable_picture_is_an_error(tmp_path):

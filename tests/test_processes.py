@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_runs import fields, finish, start
+from training_runs import TINY, fields, finish, start
+
+from inpaint_hub import InvertFillEncoder, InvertFillPipeline
+from inpaint_hub.stylegan2 import StyleGAN2Generator
 
 RUN = {"max_train_steps": 1, "mbstd_group_size": 1, "adam_beta1": 0.0, "max_grad_norm": 0.0}
 
@@ -55,9 +58,36 @@ def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(
         assert logged[0][name] == pytest.approx(logged[1][name], rel=1e-3, abs=1e-5), name
 
 
+def test_joint_training_waits_for_no_gradient_that_never_comes(place, tmp_path):
+    names = ("resolution", "w_dim", "channel_base", "channel_max", "backbone_width")
+    encoder = InvertFillEncoder(
+        **{name: TINY[name] for name in names},
+        style_channels=8,
+        structure_channels=8,
+        premodulation=False,
+        noise_levels="fine",
+    )
+    gan = StyleGAN2Generator.from_pretrained(place / "gan", subfolder="gan")
+    InvertFillPipeline(encoder=encoder, gan=gan).save_pretrained(tmp_path / "invertfill")
+    given = {"pretrained_model_name_or_path": str(tmp_path / "invertfill")}
+    options = {"method": "dualpath", "train_inversion": True, "max_train_steps": 2}
+    run = trained(place, tmp_path / "two", 2, 2, **given, **options)
+    assert (run / "model_index.json").is_file()
+
+
 def test_only_the_first_process_writes(place, tmp_path):
     run = trained(place, tmp_path / "two", 2, 2, max_train_steps=2)
     steps = [json.loads(line)["step"] for line in (run / "logs/metrics.jsonl").open()]
     assert steps == sorted(set(steps))
     ranks = {p.name for p in (run / "checkpoint-2").glob("random_states_*")}
     assert ranks == {"random_states_0.pkl", "random_states_1.pkl"}
+
+
+def test_machines_that_see_different_checkpoints_are_told(place, tmp_path):
+    run = trained(place, tmp_path / "one", 1, 2)
+    (tmp_path / "empty").mkdir()
+    seen = fields(place, run, **RUN, resume_from_checkpoint="latest")
+    other = {**seen, "output_dir": str(tmp_path / "empty" / "run")}
+    processes = start(seen, 2, rank_1_fields=other)
+    assert set(finish(processes)) == {1}
+    assert "steps [1, -1] (-1: none)" in (tmp_path / "one" / "rank-0.log").read_text()

@@ -21,7 +21,8 @@ from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 from inpaint_hub.stylegan2.resample import upsample
 from inpaint_hub.training import PRESETS, TrainConfig, parse_config, train
 from inpaint_hub.training.checkpoint import checkpoints, usable_checkpoint
-from inpaint_hub.training.loop import Run, picture_generators
+from inpaint_hub.training.loop import Run, picture_generators, training_pictures
+from inpaint_hub.training.step import MovingAverage
 
 ROOT = Path(__file__).parent.parent
 TINY_GAN = {
@@ -230,6 +231,21 @@ def test_the_generator_is_trained_where_asked_for_and_nowhere_else(
         assert torch.equal(value, before[name]) != trained, name
 
 
+def test_the_encoders_gradients_are_clipped_and_the_discriminators_are_not(
+    faces, encoder_fields, tmp_path
+):
+    fields = {**encoder_fields, "adversarial_weight": 0.1, "max_train_steps": 1}
+    fields |= {"max_grad_norm": 1e-6, "discr_adam_beta1": 0.0, "adam_beta1": 0.0}
+    run = Run(config(faces, tmp_path, method="invertfill", **fields))
+    run.loop()
+
+    def norm(optimizer):  # with beta1 = 0, Adam's first moment is the last gradient
+        moments = [state["exp_avg"].flatten() for state in optimizer.state.values()]
+        return torch.cat(moments).norm()
+
+    assert norm(run.method.optimizer) <= 1.01e-6 < norm(run.method.adversary.optimizer)
+
+
 def test_the_generator_trained_along_learns_more_slowly(faces, encoder_fields, tmp_path):
     fields = {"train_generator": "all", "learning_rate": 1e-3, **encoder_fields}
     method = Run(config(faces, tmp_path, method="invertfill", **fields)).method
@@ -322,6 +338,32 @@ def test_sigterm_saves_a_checkpoint_from_which_the_run_goes_on(faces, tmp_path):
     assert (train(config(faces, tmp_path, **fields)) / "model_index.json").is_file()
 
 
+SIGNALLED = """
+import os, signal, sys
+from inpaint_hub.training import TrainConfig
+from inpaint_hub.training.loop import StopSignal, training_batches, training_pictures
+config = TrainConfig(
+    method="stylegan2", resolution=32, train_batch_size=2, dataloader_num_workers=2,
+    train_data_dir=sys.argv[1], output_dir="unused",
+)
+batches = training_batches(config, training_pictures(config), None, 0, 1, 0)
+next(batches)
+with StopSignal() as stop:
+    os.killpg(0, int(sys.argv[2]))
+    for _ in range(20):  # more than the workers have read ahead
+        next(batches)
+    print("stop requested:", stop.requested)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_leaves_the_loading_workers_at_work(faces, number):
+    command = [sys.executable, "-c", SIGNALLED, str(faces), str(int(number))]
+    run = {"cwd": ROOT, "capture_output": True, "text": True, "start_new_session": True}
+    done = subprocess.run(command, **run)
+    assert "stop requested: True" in done.stdout, done.stderr
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_and_is_named(faces, tmp_path):
     fields = {**TINY_GAN, "learning_rate": 1e30, "max_train_steps": 50, "checkpointing_steps": 100}
     with pytest.raises(FloatingPointError, match="is not finite at step.*lower --learning_rate"):
@@ -339,10 +381,50 @@ def test_old_checkpoints_are_removed_and_partial_ones_ignored(faces, tmp_path):
         usable_checkpoint(tmp_path, tmp_path / "checkpoint-77")
 
 
+def test_a_run_into_the_checkpoints_of_another_is_refused(faces, tmp_path):
+    fields = {**TINY_GAN, "checkpointing_steps": 1}
+    train(config(faces, tmp_path / "first", **fields))
+    other = {"resume_from_checkpoint": str(tmp_path / "first" / "checkpoint-3")}
+    train(config(faces, tmp_path / "second", **fields, **other))  # into a folder of its own
+    for given in ({}, other):
+        AcceleratorState._reset_state(True)
+        with pytest.raises(ValueError, match="checkpoints of an earlier run.*checkpoint-4.*latest"):
+            train(config(faces, tmp_path / "second", **fields, **given))
+
+
+def test_going_back_to_a_checkpoint_leaves_the_later_ones(faces, tmp_path):
+    fields = {**TINY_GAN, "checkpoints_total_limit": 3}
+    train(config(faces, tmp_path, **fields, checkpointing_steps=2, max_train_steps=8))
+    kept = tmp_path / "checkpoint-6.mine"
+    kept.mkdir()
+    AcceleratorState._reset_state(True)
+    back = {"resume_from_checkpoint": str(tmp_path / "checkpoint-4"), "checkpointing_steps": 1}
+    train(config(faces, tmp_path, **fields, **back, max_train_steps=5))
+    assert [p.name for p in checkpoints(tmp_path)] == ["checkpoint-4", "checkpoint-5"]
+    assert kept.is_dir()  # what we did not write is not ours to remove
+
+
 def test_epochs_count_passes_over_the_data(faces, tmp_path):
     train(config(faces, tmp_path, **TINY_GAN, num_train_epochs=1))  # 10 pictures in batches of 4
     lines = (tmp_path / "logs" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == 3
+
+
+def test_the_last_step_is_logged_checked_and_kept(faces, tmp_path):
+    fields = {"max_train_steps": 3, "logging_steps": 100, "checkpointing_steps": 100}
+    train(config(faces, tmp_path, **TINY_GAN, **fields))
+    lines = (tmp_path / "logs" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 3]
+    assert [p.name for p in checkpoints(tmp_path)] == ["checkpoint-3"]
+
+
+def test_as_many_pictures_as_asked_for_are_shown(faces, tmp_path):
+    shown = tmp_path / "shown"
+    for i in range(20):
+        shutil.copytree(faces, shown / str(i // 10), dirs_exist_ok=True)
+    fields = {"max_train_steps": 1, "validation_steps": 1, "num_validation_images": 20}
+    train(config(shown, tmp_path / "run", **TINY_GAN, **fields))
+    assert Image.open(tmp_path / "run/samples/step-0000001.png").size == (20 * 32, 4 * 32)
 
 
 def test_the_averages_half_life_counts_pictures_and_ramps_up(faces, tmp_path):
@@ -353,6 +435,37 @@ def test_the_averages_half_life_counts_pictures_and_ramps_up(faces, tmp_path):
     AcceleratorState._reset_state(True)
     method = Run(config(faces, tmp_path, **TINY_GAN, ema_decay=0.9)).method
     assert method.average_decay(5) == 0.9
+
+
+@pytest.mark.parametrize("half_life, decay", [(0, 0.5), (8, 0.5**0.5)])
+def test_the_average_is_that_of_its_decay(faces, tmp_path, half_life, decay):
+    fields = {"ema_half_life_images": half_life, "ema_ramp_up": 0.0, "ema_decay": 0.5}
+    method = Run(config(faces, tmp_path, **TINY_GAN, **fields)).method
+    parameter, expected = method.averaged_parameters[0], None
+    for step in range(1, 5):
+        parameter.data.fill_(float(step))
+        method.after_step(step)
+        # A half-life is kept to the letter; a decay is at first that of diffusers' EMAModel.
+        share = decay if half_life else min(decay, step / (step + 9))
+        expected = step if expected is None else share * expected + (1 - share) * step
+        average = method.ema.shadow_params[0]
+        torch.testing.assert_close(average, torch.full_like(average, expected))
+
+
+def test_a_restored_average_stays_on_its_device():
+    saved = MovingAverage([torch.nn.Parameter(torch.ones(2))]).state_dict()
+    average = MovingAverage([torch.nn.Parameter(torch.ones(2, device="meta"))])
+    average.load_state_dict(saved)  # as accelerate reads it: on the CPU
+    assert average.shadow_params[0].device.type == "meta"
+
+
+def test_sampling_leaves_a_frozen_inversions_statistics_alone(faces, encoder_fields, tmp_path):
+    fields = {**encoder_fields, "backbone": "resnet34", "max_train_steps": 1}
+    base = train(config(faces, tmp_path / "base", method="psp", **fields))
+    AcceleratorState._reset_state(True)
+    fields |= {"pretrained_model_name_or_path": str(base), "max_train_steps": 2}
+    dual = train(config(faces, tmp_path / "dual", **{**fields, **DUAL_PATH}, validation_steps=1))
+    assert same(weights_of(dual, "encoder"), weights_of(base, "encoder"))
 
 
 def test_averaged_weights_are_released_unless_switched_off(faces, tmp_path):
@@ -369,6 +482,15 @@ def test_a_token_is_not_logged(faces, tmp_path):
     assert logged and not any(b"hf_secret" in content for content in logged)
     with pytest.raises(ValueError, match="hf auth login"):
         config(faces, tmp_path, **TINY_GAN, hub_token="hf_secret", report_to="wandb")
+
+
+@pytest.mark.parametrize("chosen, used", [("auto", "bf16"), ("no", "no")])
+def test_the_launchers_precision_holds_unless_another_is_chosen(
+    faces, tmp_path, monkeypatch, chosen, used
+):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # what `accelerate launch` sets
+    run = Run(config(faces, tmp_path, **TINY_GAN, mixed_precision=chosen))
+    assert run.accelerator.mixed_precision == run.config.mixed_precision == used
 
 
 def test_bf16_training_runs_and_saves_finite_weights(faces, tmp_path):
@@ -408,6 +530,11 @@ def test_bad_flags_say_what_to_do(flags, message, capsys):
     assert re.search(message, error), error
 
 
+def test_choices_are_checked_without_a_command_line_too(faces, tmp_path):
+    with pytest.raises(ValueError, match="--method is 'stylegan3', expected one of .*'stylegan2'"):
+        config(faces, tmp_path, method="stylegan3")
+
+
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_are_valid_and_flags_override_them(name):
     presets = {name: preset() for name, preset in PRESETS.items()}
@@ -442,6 +569,10 @@ def test_unreadable_pictures_are_listed_once(faces, tmp_path):
     (folder / "3.png").write_bytes(b"not a picture")
     train(config(folder, tmp_path / "out", **TINY_GAN, max_train_steps=8))
     assert (tmp_path / "out" / "unreadable.txt").read_text() == f"{folder / '3.png'}\n"
+    AcceleratorState._reset_state(True)
+    more = {"max_train_steps": 12, "resume_from_checkpoint": "latest"}
+    train(config(folder, tmp_path / "out", **TINY_GAN, **more))
+    assert (tmp_path / "out" / "unreadable.txt").read_text() == f"{folder / '3.png'}\n"
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -449,8 +580,13 @@ def test_a_named_data_set_is_trained_on(faces, tmp_path, streaming, monkeypatch)
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
     data = {"train_data_dir": "", "dataset_name": str(faces), "streaming": streaming}
-    done = train(config(faces, tmp_path, **TINY_GAN, **data))
+    data |= {"max_train_samples": 3, "revision": "of-a-pipeline"}
+    fields = config(faces, tmp_path, **TINY_GAN, **data)
+    pictures = training_pictures(fields)
+    assert len(list(pictures) if streaming else pictures) == 3
+    done = train(fields)
     assert (done / "gan" / "model.safetensors").is_file()
+    assert str(faces.parent) not in (done / "README.md").read_text()
 
 
 def test_the_log_holds_speed_and_every_term(trained_gan):

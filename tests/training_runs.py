@@ -87,10 +87,21 @@ def kill(processes):
         process.join()
 
 
-def run_rank(fields, rank, num_processes, port, die_at=None, count_file=None, largest_file=None):
+def run_rank(
+    fields,
+    rank,
+    num_processes,
+    port,
+    die_at=None,
+    count_file=None,
+    largest_file=None,
+    rank_1_fields=None,
+):
     """die_at: SIGKILL this process at its n-th touch of a checkpoint (a file opened, a folder made,
     renamed or removed); count_file: where the number of touches is written at the end;
-    largest_file: bytes a file may have from the second checkpoint on."""
+    largest_file: bytes a file may have from the second checkpoint on; rank_1_fields: those of the
+    second process, where they differ."""
+    fields = rank_1_fields if rank == 1 and rank_1_fields else fields
     if num_processes > 1:
         os.environ |= {
             "RANK": str(rank),
@@ -111,7 +122,7 @@ def run_rank(fields, rank, num_processes, port, die_at=None, count_file=None, la
     touches = watch_checkpoints(fields["output_dir"], die_at, largest_file)
     try:
         train(TrainConfig(**fields))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     if count_file:
         Path(count_file).write_text(str(touches[0]))

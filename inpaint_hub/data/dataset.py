@@ -16,8 +16,8 @@ from inpaint_hub.masks.difficulty import outpainting_mask, training_mask
 SPLITS = ("train", "validation")
 MASKS = {"mixture": training_mask, "outpainting": outpainting_mask}
 # What Pillow raises for files that are cut off, damaged or no pictures at all.
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-MAX_KEPT_BYTES = 2 << 30  # decoded pictures held in memory, per process
+UNREADABLE = (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError)
+MAX_KEPT_BYTES = 2 << 30  # decoded pictures held in memory, by a process with its loading workers
 SHUFFLE_BUFFER = 1000  # examples among which a stream is shuffled
 
 
@@ -94,7 +94,9 @@ class ImageDataset(Dataset):
         if self.decoded is not None and index in self.decoded:
             return self.decoded[index]
         pixels = (fitted if self.center_crop else covering)(self.open(index), self.resolution)
-        if self.decoded is not None and self.kept_bytes + pixels.nbytes <= MAX_KEPT_BYTES:
+        worker = get_worker_info()
+        room = MAX_KEPT_BYTES // (worker.num_workers if worker else 1)
+        if self.decoded is not None and self.kept_bytes + pixels.nbytes <= room:
             self.decoded[index] = pixels
             self.kept_bytes += pixels.nbytes
         return pixels
@@ -156,7 +158,7 @@ def _parquet_bytes(file, column):
             f"{str(file)!r} has no column {column!r}; it has {present}; "
             "name one with --image_column"
         )
-    return [entry["bytes"] for entry in pq.read_table(file, columns=[column])[column].to_pylist()]
+    return [encoded(entry) for entry in pq.read_table(file, columns=[column])[column].to_pylist()]
 
 
 class HubEntries:
@@ -173,15 +175,18 @@ class HubEntries:
 
 
 def encoded(value):
-    """{bytes, path} -> bytes, or the path where a data set refers to files."""
+    """{bytes, path} -> bytes, or the path where a data set refers to files; of a row without a
+    picture, b"", which cannot be read."""
+    if value is None or value["bytes"] is value["path"] is None:
+        return b""
     return value["bytes"] if value["bytes"] is not None else value["path"]
 
 
 def hub_dataset(name, config_name, split, column, streaming, **options):
     """A data set of the Hub (or a local one, by its folder), its pictures left encoded.
 
-    options: revision, cache_dir. Raises: ImportError without the `datasets` library;
-        FileNotFoundError when there is no such data set; ValueError for a missing column.
+    options: of datasets.load_dataset, as cache_dir. Raises: ImportError without the `datasets`
+        library; FileNotFoundError when there is no such data set; ValueError for a missing column.
     """
     try:
         import datasets

@@ -13,7 +13,9 @@ TAPS = (1.0, 3.0, 3.0, 1.0)
 def fir_kernel(like, gain=1.0):
     """Depthwise kernel [C,1,4,4] that sums to `gain`, with the dtype, device and channels of `like`
     [N,C,H,W]."""
-    taps = torch.tensor(TAPS, dtype=like.dtype, device=like.device)
+    # TAPS, made where they are used: to copy them to a GPU would wait for all its work.
+    place = torch.arange(4, dtype=like.dtype, device=like.device)
+    taps = 1 + place * (3 - place)
     kernel = torch.outer(taps, taps)
     kernel = kernel * (gain / kernel.sum())
     return kernel.expand(like.shape[1], 1, 4, 4).contiguous()

@@ -34,17 +34,24 @@ class Adversary:
             )
             method.accelerator.register_for_checkpointing(self.augmentation)
 
+    def shown(self, pictures, mask, rng):
+        """What the discriminator is given: (pictures,) or (pictures, mask), augmented alike."""
+        p = self.augmentation.p if self.augmentation is not None else 0.0
+        return (augment(pictures, p, rng),) if mask is None else augment(pictures, p, rng, mask)
+
     def scores(self, discriminator, pictures, mask, rng):
-        if self.augmentation is not None:
-            pictures = augment(pictures, self.augmentation.p, rng)
-        return discriminator(*((pictures,) if mask is None else (pictures, mask)))
+        return discriminator(*self.shown(pictures, mask, rng))
+
+    def minimise(self, loss):
+        # Unclipped: R1 comes with the weight of r1_interval steps, of which nothing would be left.
+        self.method.minimise(loss, self.discriminator, self.optimizer, clip=False)
 
     def judge(self, real, fake, mask, rng):
         """Phase: one step of the logistic loss; fake without gradient; mask [N,1,s,s] or None."""
         real_scores = self.scores(self.discriminator, real, mask, rng)
         fake_scores = self.scores(self.discriminator, fake.detach(), mask, rng)
         loss = discriminator_loss(real_scores, fake_scores)
-        self.method.minimise(loss, self.discriminator, self.optimizer)
+        self.minimise(loss)
         logs = {
             "discriminator_loss": loss,
             "real_score": real_scores.mean(),
@@ -59,14 +66,13 @@ class Adversary:
     def penalise(self, real, mask, rng):
         """Phase: one step of R1, weighted for the steps it stands for."""
         c = self.method.config
-        if self.augmentation is not None:
-            real = augment(real, self.augmentation.p, rng)
+        real, *mask = self.shown(real, mask, rng)
         real = real.detach().requires_grad_()
-        scores = self.discriminator(*((real,) if mask is None else (real, mask)))
+        scores = self.discriminator(real, *mask)
         r1 = r1_penalty(scores, real)
         # The last bias does not enter the gradient; distributed training waits for every parameter.
         loss = c.r1_gamma / 2 * c.r1_interval * r1 + 0 * scores.sum()
-        self.method.minimise(loss, self.discriminator, self.optimizer)
+        self.minimise(loss)
         return {"r1_penalty": r1}
 
     def fooled(self, fake, mask, rng):

@@ -18,7 +18,7 @@ def draw(function, rng, count):
 def _matrices(rows):
     """Nested lists of [N] tensors and numbers -> [N,R,C]."""
     like = next(x for row in rows for x in row if torch.is_tensor(x))
-    full = [[torch.as_tensor(x).to(like).expand_as(like) for x in row] for row in rows]
+    full = [[x if torch.is_tensor(x) else torch.full_like(like, x) for x in row] for row in rows]
     return torch.stack([torch.stack(row, dim=-1) for row in full], dim=-2)
 
 
@@ -87,20 +87,27 @@ def colour_matrices(p, rng):
     return torch.cat([linear * contrast, offset], dim=2)
 
 
-def augment(images, p, rng):
-    """images [N,3,s,s] in [-1,1] -> the same, each operation applied with probability p.
+def augment(images, p, rng, mask=None):
+    """images [N,3,s,s] in [-1,1] -> the same, each operation applied with probability p; with mask
+    [N,1,s,s] -> (images, mask), moved alike.
 
     rng: N torch.Generators. Differentiable once with respect to the images.
     """
     if p <= 0:
-        return images
+        return images if mask is None else (images, mask)
     matrix = geometric_matrices(p, images.shape[-1], rng).to(images.device)
     grid = F.affine_grid(matrix[:, :2], images.shape, align_corners=False)
     moved = F.grid_sample(
         images.float(), grid, mode="bicubic", padding_mode="reflection", align_corners=False
     )
     colour = colour_matrices(p, rng).to(images.device)
-    return torch.einsum("nij,njhw->nihw", colour[:, :, :3], moved) + colour[:, :, 3, None, None]
+    images = torch.einsum("nij,njhw->nihw", colour[:, :, :3], moved) + colour[:, :, 3, None, None]
+    if mask is None:
+        return images
+    # The nearest value: a mask is 0 or 1.
+    return images, F.grid_sample(
+        mask.float(), grid, mode="nearest", padding_mode="reflection", align_corners=False
+    )
 
 
 class AdaptiveProbability:

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 
 NAME = re.compile(r"checkpoint-(\d+)")
 MANIFEST = "checkpoint.json"  # {"step", "method", "num_processes", "files": {name: [bytes, hash]}}
+PARTIAL, REPLACED, REMOVED = ASIDE = (".partial", ".replaced", ".removed")
 # Besides OSError: what the writers of torch and of safetensors raise when the disk is full.
 WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
 
@@ -18,6 +19,21 @@ def checkpoints(output_dir):
     """Checkpoint folders, oldest first (unfinished ones have another name)."""
     found = [p for p in Path(output_dir).glob("checkpoint-*") if NAME.fullmatch(p.name)]
     return sorted(found, key=lambda p: int(NAME.fullmatch(p.name).group(1)))
+
+
+def check_continues(output_dir, resumed):
+    """resumed: the checkpoint a run goes on from, or None.
+
+    Raises: ValueError where output_dir holds checkpoints of another run, which this one would
+        remove in time.
+    """
+    present = checkpoints(output_dir)
+    if present and (resumed is None or resumed.resolve() not in [p.resolve() for p in present]):
+        names = [p.name for p in present]
+        raise ValueError(
+            f"{str(output_dir)!r} holds checkpoints of an earlier run: {names}; "
+            "go on from them with --resume_from_checkpoint latest, or give another --output_dir"
+        )
 
 
 def file_hash(path):
@@ -104,15 +120,17 @@ def write_checkpoint(output_dir, step, keep, save_state, is_main, wait, **facts)
     """checkpoint-<step>, written under another name and renamed when it is whole.
 
     save_state(path): writes the state, on every process; wait(): lets all processes catch up;
-    facts: for the manifest. Older ones but the newest `keep` are removed.
+    facts: for the manifest. Older ones but the newest `keep` are removed, and those of later steps:
+    the run went on from before them.
 
     Raises: OSError when it cannot be written; the checkpoints there are stay as they are.
     """
-    final, partial = output_dir / f"checkpoint-{step}", output_dir / f"checkpoint-{step}.partial"
-    replaced = output_dir / f"checkpoint-{step}.replaced"
+    final = output_dir / f"checkpoint-{step}"
+    partial, replaced = Path(f"{final}{PARTIAL}"), Path(f"{final}{REPLACED}")
     if is_main:
         for leftover in output_dir.glob("checkpoint-*.*"):
-            shutil.rmtree(leftover)
+            if NAME.fullmatch(leftover.stem) and leftover.suffix in ASIDE:
+                shutil.rmtree(leftover)
     wait()
     try:
         save_state(str(partial))
@@ -132,8 +150,10 @@ def write_checkpoint(output_dir, step, keep, save_state, is_main, wait, **facts)
             final.rename(replaced)
         partial.rename(final)
         shutil.rmtree(replaced, ignore_errors=True)
-        for old in checkpoints(output_dir)[:-keep]:
+        present = checkpoints(output_dir)
+        newest = present.index(final)
+        for old in present[: max(newest + 1 - keep, 0)] + present[newest + 1 :]:
             # Renamed first: a half-removed folder must not look like a checkpoint.
-            old = old.rename(f"{old}.removed")
+            old = old.rename(f"{old}{REMOVED}")
             shutil.rmtree(old)
     wait()

@@ -1,8 +1,7 @@
 """One run = one frozen TrainConfig; the command-line flags are made from its fields."""
 
 import argparse
-import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal, get_args, get_origin
 
 Method = Literal["stylegan2", "invertfill", "psp", "lahiri", "dualpath", "comodgan"]
@@ -84,10 +83,14 @@ class TrainConfig:
     discr_adam_beta2: float = option(0.99, "the same for the discriminator")
     adam_weight_decay: float = option(0.0, "decoupled weight decay (AdamW)")
     adam_epsilon: float = option(1e-8, "Adam's epsilon")
-    max_grad_norm: float = option(1.0, "clip the encoder's gradients at this norm; 0 = off")
+    max_grad_norm: float = option(
+        1.0, "clip gradients at this norm, but the discriminator's; 0 = off"
+    )
     use_ema: bool = option(True, "release the exponential moving average of the weights")
     ema_decay: float = option(
-        0.999, "decay of the exponential moving average of the weights per step"
+        0.999,
+        "decay of the exponential moving average of the weights per step; in step n at most "
+        "n / (n + 9)",
     )
     ema_half_life_images: int = option(
         0, "pictures after which an average has half forgotten; 0 = as ema_decay says"
@@ -95,8 +98,10 @@ class TrainConfig:
     ema_ramp_up: float = option(
         0.05, "a half-life is at most this share of the pictures seen so far; 0 = off"
     )
-    mixed_precision: Literal["no", "bf16", "fp16"] = option(
-        "no", "bf16 is fast on GPUs and on CPUs with AMX or AVX512-BF16, slow on others"
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = option(
+        "auto",
+        "bf16 is fast on GPUs and on CPUs with AMX or AVX512-BF16, slow on others; auto: as "
+        "`accelerate launch` or its configuration says, else no",
     )
     allow_tf32: bool = option(False, "TF32 matrix products on NVIDIA GPUs")
     dataloader_num_workers: int = option(0, "processes that decode pictures")
@@ -199,6 +204,11 @@ class TrainConfig:
 
     def __post_init__(self):
         """Raises: ValueError for fields that cannot be trained with."""
+        for f in fields(self):
+            if get_origin(f.type) is Literal and getattr(self, f.name) not in get_args(f.type):
+                raise ValueError(
+                    f"--{f.name} is {getattr(self, f.name)!r}, expected one of {get_args(f.type)}"
+                )
         size = self.resolution
         if size and (size < 16 or size & (size - 1)):
             raise ValueError(
@@ -278,7 +288,7 @@ def parse_config(arguments, presets):
         help="fields to start from; flags override them:\n"
         + "\n".join(f"  {name}: {fields}" for name, fields in presets.items()),
     )
-    for f in dataclasses.fields(TrainConfig):
+    for f in fields(TrainConfig):
         _add_flag(parser, f)
     given = vars(parser.parse_args(arguments))
     preset = given.pop("preset", None)

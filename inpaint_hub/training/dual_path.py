@@ -66,10 +66,16 @@ class DualPathTraining(InpaintingTraining):
                 deform=c.deform,
             )
         encoder.eval().requires_grad_(c.train_inversion)
+        if isinstance(encoder, InvertFillEncoder):  # what no picture here depends on
+            if encoder.pre_modulation is None:
+                encoder.rgb_heads.requires_grad_(False)
+            if encoder.noise_levels != "none":
+                encoder.noise_gate.requires_grad_(False)
         groups = [{"params": list(inpainter.parameters())}]
         if c.train_inversion:
             slower = self.scaled(c.learning_rate) * c.inversion_lr_scale
-            groups.append({"params": list(encoder.parameters()), "lr": slower})
+            trained = [p for p in encoder.parameters() if p.requires_grad]
+            groups.append({"params": trained, "lr": slower})
         self.model, self.optimizer = self.prepare(
             DualPath(encoder, gan, inpainter, c.train_inversion), c.learning_rate, groups=groups
         )
@@ -85,8 +91,11 @@ class DualPathTraining(InpaintingTraining):
         return InvertFillEncoder if kind is InvertFillPipeline else PSPEncoder
 
     def loss(self, image, mask, generated, code):
-        _, offsets = code
+        inverted, offsets = code
         loss, logs = self.objective(image, mask, generated)
+        if self.config.train_inversion:
+            # The last rows of ws enter no fused feature; distributed training waits for all.
+            loss = loss + 0 * inverted.sum()
         if offsets:
             logs["mean_offset_px"] = sum(o.abs().mean() for o in offsets.values()) / len(offsets)
         return loss, logs

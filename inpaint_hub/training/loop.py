@@ -7,6 +7,7 @@ directory.
 import dataclasses
 import json
 import math
+import os
 import signal
 import time
 from importlib import import_module
@@ -29,6 +30,7 @@ from inpaint_hub.data import (
     hub_dataset,
 )
 from inpaint_hub.training.checkpoint import (
+    check_continues,
     check_manifest,
     checkpoints,
     usable_checkpoint,
@@ -36,7 +38,7 @@ from inpaint_hub.training.checkpoint import (
 )
 from inpaint_hub.training.release import release
 from inpaint_hub.training.samples import sample_grid
-from inpaint_hub.training.step import component_config, hub_options
+from inpaint_hub.training.step import component_config
 
 UNREADABLE_LIST = "unreadable.txt"
 
@@ -77,7 +79,7 @@ class JSONLinesTracker(GeneralTracker):
 def make_trackers(names, run_name, logging_dir):
     """Comma-separated names -> what Accelerator(log_with=...) takes."""
     ours = {"jsonl": lambda: JSONLinesTracker(run_name, logging_dir)}
-    return [ours[n]() if n in ours else n for n in names.split(",") if n]
+    return [ours[n]() if n in ours else n for n in map(str.strip, names.split(",")) if n]
 
 
 METHODS = {
@@ -169,7 +171,8 @@ def training_pictures(config):
     Raises: FileNotFoundError, ValueError, ImportError for data that is not there.
     """
     if config.streaming:
-        return open_hub_dataset(config, "train")
+        stream = open_hub_dataset(config, "train")
+        return stream.take(config.max_train_samples) if config.max_train_samples else stream
     entries = None
     if config.dataset_name:
         entries = HubEntries(open_hub_dataset(config, "train"), config.image_column)
@@ -187,8 +190,15 @@ def training_pictures(config):
 
 def open_hub_dataset(config, split):
     name, configuration = config.dataset_name, config.dataset_config_name or None
-    column, streaming = config.image_column, config.streaming
-    return hub_dataset(name, configuration, split, column, streaming, **hub_options(config))
+    column, streaming, cache = config.image_column, config.streaming, config.cache_dir or None
+    return hub_dataset(name, configuration, split, column, streaming, cache_dir=cache)
+
+
+def leave_process_group(worker):
+    """Ctrl-C, and torchrun's way to end a run, signal a whole process group: loading goes on until
+    the process that trains has finished its step."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
 
 
 def training_batches(config, pictures, masks, rank, num_processes, first_step):
@@ -197,6 +207,7 @@ def training_batches(config, pictures, masks, rank, num_processes, first_step):
     options = {
         "num_workers": config.dataloader_num_workers,
         "generator": torch.Generator(),  # its own, so that it does not advance the global stream
+        "worker_init_fn": leave_process_group,
     }
     if config.streaming:
         pairs = StreamedPairs(
@@ -245,7 +256,8 @@ def validation_batch(config, pictures, device):
 
 
 class UnreadablePictures:
-    """Counts the pictures that could not be read, and lists them in a file, once each."""
+    """Counts the pictures that could not be read, and lists them in a file, once each: also where a
+    resumed run or another process meets them again."""
 
     def __init__(self, output_dir, pictures):
         self.file, self.pictures, self.seen = output_dir / UNREADABLE_LIST, pictures, set()
@@ -258,9 +270,16 @@ class UnreadablePictures:
             known = isinstance(self.pictures, ImageDataset)
             name = self.pictures.name(index) if known else f"row {index} of the stream"
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with self.file.open("a") as lines:
-                lines.write(f"{name}\n")
-            tqdm.write(f"{name} cannot be read; another picture takes its place ({self.file}).")
+            with self.file.open("a+") as file:
+                file.seek(0)
+                listed = file.read().splitlines()
+                if name in listed:
+                    continue
+                file.write(f"{name}\n")
+            tqdm.write(
+                f"{name} cannot be read; another picture takes its place "
+                f"({len(listed) + 1} in {self.file})."
+            )
 
 
 class TermLogs:
@@ -316,13 +335,15 @@ class Run:
         logging_dir = self.output_dir / config.logging_dir
         self.trackers = make_trackers(config.report_to, config.tracker_project_name, logging_dir)
         self.accelerator = Accelerator(
-            mixed_precision=config.mixed_precision,
+            mixed_precision=None if config.mixed_precision == "auto" else config.mixed_precision,
             gradient_accumulation_steps=config.gradient_accumulation_steps,
             log_with=self.trackers,
             project_config=ProjectConfiguration(str(self.output_dir), str(logging_dir)),
             # Buffers are constants here, the same in every process.
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         )
+        used = self.accelerator.mixed_precision
+        self.config = config = dataclasses.replace(config, mixed_precision=used)
         set_seed(config.seed)
         torch.backends.cuda.matmul.allow_tf32 = config.allow_tf32
         torch.backends.cudnn.allow_tf32 = config.allow_tf32
@@ -343,17 +364,33 @@ class Run:
         return dataclasses.replace(config, max_train_steps=steps)
 
     def checkpoint_to_resume(self):
-        """Folder of the checkpoint that the config asks for, or None."""
+        """Folder of the checkpoint that the config asks for, or None.
+
+        Raises: ValueError for one that does not fit the run, or where processes see different ones.
+        """
+        folder, step = self.find_checkpoint()
+        check_continues(self.output_dir, folder)
+        seen = self.accelerator.gather(torch.tensor([step], device=self.accelerator.device))
+        if len(set(seen.tolist())) > 1:
+            raise ValueError(
+                f"the processes find the checkpoints of steps {seen.tolist()} (-1: none) in "
+                f"{str(self.output_dir)!r}, expected one for all; give an --output_dir on a file "
+                "system that all machines share"
+            )
+        return folder
+
+    def find_checkpoint(self):
+        """(folder, step) as this process sees it; (None, -1) for none."""
         config, say = self.config, self.accelerator.print
         if not config.resume_from_checkpoint:
-            return None
+            return None, -1
         found = usable_checkpoint(self.output_dir, config.resume_from_checkpoint, say)
         if found is None:
             say(f"No checkpoint in {self.output_dir}: starting at step 0.")
-            return None
+            return None, -1
         folder, manifest = found
         check_manifest(folder, manifest, config.method, self.accelerator.num_processes, say)
-        return folder
+        return folder, manifest["step"]
 
     def resume(self, folder):
         try:
@@ -438,7 +475,8 @@ class Run:
                 clock.steps += 1
                 bar.update(per_step)
                 stopping = self.stop_requested(stop)
-                saving = progress.step % config.checkpointing_steps == 0 or stopping
+                last = progress.step == config.max_train_steps
+                saving = progress.step % config.checkpointing_steps == 0 or stopping or last
                 if saving or progress.step % config.logging_steps == 0 or progress.step == 1:
                     last_values, logs = logs.means(accelerator), TermLogs()
                     check_finite(last_values, progress.step, self.output_dir)

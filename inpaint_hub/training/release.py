@@ -13,6 +13,7 @@ UNSAID = "Training data, terms of use and measured quality: not stated by who sa
 # What is no hyper-parameter: places, names and secrets of who trained.
 PRIVATE = {
     *("output_dir", "train_data_dir", "validation_data_dir", "cache_dir", "logging_dir"),
+    "dataset_name",
     *("pretrained_model_name_or_path", "grow_from", "resume_from_checkpoint"),
     *("hub_token", "hub_model_id", "hub_private_repo", "push_to_hub"),
     *("report_to", "tracker_project_name", "perceptual_network"),
@@ -62,7 +63,9 @@ def training_card(pipeline, method, config, step, values, with_samples, repo_id)
         )
     if config.dataset_name and hub.HUB_ID.fullmatch(config.dataset_name):
         card = card.replace("---\n\n", f"datasets: [{config.dataset_name}]\n---\n\n", 1)
-    data = config.dataset_name or Path(config.train_data_dir).resolve().name
+    data = config.dataset_name
+    if not hub.HUB_ID.fullmatch(data):  # a folder: its place is nobody's business
+        data = Path(data or config.train_data_dir).resolve().name
     seen = step * method.images_per_step
     lines = [card.removesuffix(UNSAID).rstrip("\n"), MARK, "## Training"]
     lines.append(

@@ -39,6 +39,15 @@ def hub_options(config):
     return {"revision": config.revision or None, "cache_dir": config.cache_dir or None}
 
 
+class MovingAverage(EMAModel):
+    """diffusers' EMAModel, which accelerate hands a checkpoint on the CPU, kept on its device."""
+
+    def load_state_dict(self, state_dict):
+        devices = [average.device for average in self.shadow_params]
+        super().load_state_dict(state_dict)
+        self.shadow_params = [p.to(d) for p, d in zip(self.shadow_params, devices, strict=True)]
+
+
 class TrainingMethod:
     """Parts every method shares: preparation, moving average, schedule."""
 
@@ -95,7 +104,7 @@ class TrainingMethod:
         self.averaged_parameters = [p for p in self.averaged.parameters() if p.requires_grad]
         self.ema = None
         if self.config.use_ema:
-            self.ema = EMAModel(self.averaged_parameters, decay=self.config.ema_decay)
+            self.ema = MovingAverage(self.averaged_parameters, decay=self.config.ema_decay)
             self.accelerator.register_for_checkpointing(self.ema)
 
     def average_decay(self, images_seen):
@@ -115,6 +124,8 @@ class TrainingMethod:
             scheduler.step()
         if self.ema is not None:
             self.ema.decay = self.average_decay(step * self.images_per_step)
+            if self.config.ema_half_life_images:
+                self.ema.min_decay = self.ema.decay  # else EMAModel adds a ramp-up of its own
             self.ema.step(self.averaged_parameters)
 
     @contextmanager
@@ -123,13 +134,15 @@ class TrainingMethod:
         if self.ema is not None:
             self.ema.store(self.averaged_parameters)
             self.ema.copy_to(self.averaged_parameters)
+        modes = [(module, module.training) for module in self.averaged.modules()]
         self.averaged.eval()
         try:
             yield self.averaged
         finally:
             if self.ema is not None:
                 self.ema.restore(self.averaged_parameters)
-            self.averaged.train()
+            for module, mode in modes:  # frozen parts were and stay in eval mode
+                module.training = mode
 
     def load_pretrained(self, model_class, subfolder):
         """Component `subfolder` of the pipeline that pretrained_model_name_or_path names."""
@@ -148,9 +161,9 @@ class TrainingMethod:
     def mean_over_processes(self, value):
         return self.accelerator.reduce(value.detach().float(), "mean")
 
-    def minimise(self, loss, model, optimizer):
+    def minimise(self, loss, model, optimizer, clip=True):
         self.accelerator.backward(loss)
-        if self.config.max_grad_norm and self.accelerator.sync_gradients:
+        if clip and self.config.max_grad_norm and self.accelerator.sync_gradients:
             self.accelerator.clip_grad_norm_(model.parameters(), self.config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()

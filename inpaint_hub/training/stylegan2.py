@@ -51,7 +51,9 @@ class StyleGAN2Training(TrainingMethod):
         accelerator.register_for_checkpointing(self.mean_length)
         self.track_average(self.gan)
         self.sample_z = torch.randn(
-            64, gan.z_dim, generator=torch.Generator().manual_seed(config.seed)
+            4 * config.num_validation_images,
+            gan.z_dim,
+            generator=torch.Generator().manual_seed(config.seed),
         )
 
     def new_networks(self):
