@@ -292,13 +292,14 @@ def test_adaptation_trains_the_encoder_alone_from_where_it_was(
     still = train(parse_config(arguments, presets))
     assert same(weights_of(still, "encoder"), weights_of(start, "encoder"))
     AcceleratorState._reset_state(True)
-    moved = train(parse_config([*arguments, "--learning_rate", "1e-3"], presets))
+    arguments += ["--output_dir", str(tmp_path / "moved"), "--learning_rate", "1e-3"]
+    moved = train(parse_config(arguments, presets))
     assert not same(weights_of(moved, "encoder"), weights_of(start, "encoder"))
     assert same(weights_of(moved, "gan"), weights_of(start, "gan"))
     assert InvertFillPipeline.from_pretrained(moved).resolution == 32
     AcceleratorState._reset_state(True)
     with pytest.raises(ValueError, match="holds a InvertFillPipeline, expected a PSPPipeline"):
-        train(parse_config([*arguments, "--method", "psp"], presets))
+        train(parse_config([*arguments, "--output_dir", "new", "--method", "psp"], presets))
 
 
 def test_noise_is_drawn_by_place_in_the_run_alone(faces, tmp_path):
