@@ -477,6 +477,24 @@ def test_averaged_weights_are_released_unless_switched_off(faces, tmp_path):
     assert not same(weights_of(averaged, "gan"), weights_of(last, "gan"))
 
 
+def test_the_tail_learns_slowly_with_frozen_batch_norms(faces, encoder_fields, tmp_path):
+    tail = {"max_train_steps": 5, "tail_fraction": 0.4, "learning_rate": 1e-3}
+    fields = {**encoder_fields, "backbone": "resnet34", "backbone_width": 64}
+    run = Run(config(faces, tmp_path, method="invertfill", **{**fields, **tail}))
+    method, rates, training = run.method, [], []
+    norms = [m for m in method.networks.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for step in range(5):
+        method.phases(step)
+        rates.append(method.optimizer.param_groups[0]["lr"])
+        training.append(all(norm.training for norm in norms))
+        method.optimizer.step()
+        method.after_step(step + 1)
+    assert norms and training == [True] * 3 + [False] * 2
+    assert rates == pytest.approx([1e-3] * 3 + [1e-4] * 2)
+    with pytest.raises(ValueError, match="--tail_fraction with --lr_scheduler cosine"):
+        config(faces, tmp_path, method="invertfill", lr_scheduler="cosine", **{**fields, **tail})
+
+
 def test_a_token_is_not_logged(faces, tmp_path):
     train(config(faces, tmp_path, **{**TINY_GAN, "max_train_steps": 1}, hub_token="hf_secret"))
     logged = [p.read_bytes() for p in (tmp_path / "logs").rglob("*") if p.is_file()]

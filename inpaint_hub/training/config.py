@@ -77,6 +77,10 @@ class TrainConfig:
     )
     discr_lr_scheduler: str = option("constant", "the same for the discriminator")
     lr_warmup_steps: int = option(0, "steps of linear warm-up")
+    tail_fraction: float = option(
+        0.0, "last share of the steps, with a lower learning rate and batch norms in eval mode"
+    )
+    tail_lr_scale: float = option(0.1, "the learning rate there, as a share")
     adam_beta1: float = option(0.9, "Adam's first decay (stylegan2: 0)")
     adam_beta2: float = option(0.999, "Adam's second decay (stylegan2: 0.99)")
     discr_adam_beta1: float = option(0.0, "the same for the discriminator")
@@ -202,6 +206,11 @@ class TrainConfig:
     msr_min_size: int = option(64, "side in px to which smaller O_E^r are enlarged for the network")
     lambda_fid: float = option(0.1, "weight of the fidelity loss (Eq. 7)")
 
+    @property
+    def tail_start(self):
+        """The step from which the tail lasts."""
+        return self.max_train_steps - round(self.tail_fraction * self.max_train_steps)
+
     def __post_init__(self):
         """Raises: ValueError for fields that cannot be trained with."""
         for f in fields(self):
@@ -250,6 +259,13 @@ class TrainConfig:
             raise ValueError(
                 "--mixed_precision fp16: the squared gradients of R1 and path length overflow it; "
                 "use bf16 or no"
+            )
+        if not 0 <= self.tail_fraction < 1:
+            raise ValueError(f"--tail_fraction is {self.tail_fraction}, expected a share below 1")
+        if self.tail_fraction and (self.lr_scheduler != "constant" or self.lr_warmup_steps):
+            raise ValueError(
+                f"--tail_fraction with --lr_scheduler {self.lr_scheduler} and --lr_warmup_steps "
+                f"{self.lr_warmup_steps}: expected constant and 0; use one or the other"
             )
         if self.hub_token and "wandb" in self.report_to:
             raise ValueError(

@@ -101,6 +101,10 @@ class InpaintingTraining(TrainingMethod):
 
     def phases(self, step):
         c = self.config
+        if step >= c.tail_start:  # RFR's fine-tuning (SPEC A10)
+            for module in self.networks.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.eval()
         if self.adversary is None or not c.r1_gamma or step % c.r1_interval:
             return [self.train_networks]
         return [self.penalise_discriminator, self.train_networks]

@@ -148,6 +148,7 @@ def paper():
         "structure_channels": 128,
         "train_batch_size": 8,
         "learning_rate": 1e-4,
+        "tail_fraction": 0.2,
         "ema_decay": 0.999,
         "max_train_steps": 300_000,
         "checkpointing_steps": 2000,

@@ -79,9 +79,13 @@ class TrainingMethod:
             weight_decay=c.adam_weight_decay,
         )
         processes = self.accelerator.num_processes  # accelerate steps the schedule once per process
+        name, rules = schedule or c.lr_scheduler, None
+        if c.tail_fraction and schedule is None:
+            name, rules = "piecewise_constant", f"1:{c.tail_start * processes},{c.tail_lr_scale}"
         scheduler = get_scheduler(
-            schedule or c.lr_scheduler,
+            name,
             optimizer,
+            step_rules=rules,
             num_warmup_steps=c.lr_warmup_steps * processes,
             num_training_steps=c.max_train_steps * processes,
         )
