@@ -113,7 +113,7 @@ def flip_a_bit(path):
 
 
 @pytest.mark.parametrize("damage", [tear, flip_a_bit, Path.unlink], ids=lambda f: f.__name__)
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.bin", MANIFEST])
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.bin", "states.json", MANIFEST])
 def test_a_damaged_checkpoint_is_passed_over(place, finished, damage, name):
     if (damage, name) == (flip_a_bit, MANIFEST):
         damage = tear
@@ -124,6 +124,13 @@ def test_a_damaged_checkpoint_is_passed_over(place, finished, damage, name):
     assert len(said) == 1 and name in said[0] and "checkpoint-5" in said[0]
     with pytest.raises(ValueError, match=name):
         usable_checkpoint(finished, finished / "checkpoint-5")
+
+
+def test_what_a_checkpoint_adds_is_no_pickle(finished):
+    assert not list((finished / "checkpoint-5").glob("custom_checkpoint_*"))
+    states = json.loads((finished / "checkpoint-5" / "states.json").read_text())
+    assert states["progress"] == {"step": 5} and states["average"]["optimization_step"] == 5
+    assert {"progress", "average", "mean_length"} == set(states)
 
 
 def test_after_damage_the_previous_checkpoint_gives_the_same_weights(place, finished, tmp_path):

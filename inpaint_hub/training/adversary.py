@@ -32,7 +32,7 @@ class Adversary:
             self.augmentation = AdaptiveProbability(
                 config.ada_target, config.ada_interval, config.ada_images
             )
-            method.accelerator.register_for_checkpointing(self.augmentation)
+            method.states["augmentation"] = self.augmentation
 
     def shown(self, pictures, mask, rng):
         """What the discriminator is given: (pictures,) or (pictures, mask), augmented alike."""

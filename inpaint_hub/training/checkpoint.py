@@ -6,10 +6,13 @@ import re
 import shutil
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 NAME = re.compile(r"checkpoint-(\d+)")
 MANIFEST = "checkpoint.json"  # {"step", "method", "num_processes", "files": {name: [bytes, hash]}}
+STATES = ("states.safetensors", "states.json")  # tensors; numbers, and how long lists are
 PARTIAL, REPLACED, REMOVED = ASIDE = (".partial", ".replaced", ".removed")
 # Besides OSError: what the writers of torch and of safetensors raise when the disk is full.
 WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
@@ -34,6 +37,49 @@ def check_continues(output_dir, resumed):
             f"{str(output_dir)!r} holds checkpoints of an earlier run: {names}; "
             "go on from them with --resume_from_checkpoint latest, or give another --output_dir"
         )
+
+
+def save_states(folder, states):
+    """Write {name: object with a state_dict of tensors, lists of tensors and plain values}.
+
+    accelerate would pickle them, and loading a pickle can run anything.
+    """
+    tensors, plain = {}, {}
+    for name, state in ((name, kept.state_dict()) for name, kept in states.items()):
+        plain[name] = {}
+        for key, value in state.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"{name}.{key}"] = value.detach().cpu().clone().contiguous()
+            elif isinstance(value, list):
+                plain[name][key] = {"length": len(value)}
+                for i, part in enumerate(value):
+                    tensors[f"{name}.{key}.{i}"] = part.detach().cpu().clone().contiguous()
+            else:
+                plain[name][key] = value
+    save_file(tensors, folder / STATES[0])
+    (folder / STATES[1]).write_text(json.dumps(plain))
+
+
+def load_states(folder, states):
+    """Give the objects of save_states their states back.
+
+    Raises: KeyError, ValueError for states of other objects.
+    """
+    tensors, plain = load_file(folder / STATES[0]), json.loads((folder / STATES[1]).read_text())
+    if plain.keys() != states.keys():
+        raise ValueError(f"it holds {sorted(plain)}, expected {sorted(states)}")
+    for name, kept in states.items():
+        state = {
+            key: [tensors[f"{name}.{key}.{i}"] for i in range(value["length"])]
+            if isinstance(value, dict)
+            else value
+            for key, value in plain[name].items()
+        }
+        for key in tensors:
+            owner, rest = key.split(".", 1)
+            if owner == name and "." not in rest:
+                state[rest] = tensors[key]
+        kept.load_state_dict(state)
 
 
 def file_hash(path):
@@ -116,12 +162,12 @@ def check_manifest(folder, manifest, method, num_processes, say=print):
         )
 
 
-def write_checkpoint(output_dir, step, keep, save_state, is_main, wait, **facts):
+def write_checkpoint(output_dir, step, keep, save_state, states, is_main, wait, **facts):
     """checkpoint-<step>, written under another name and renamed when it is whole.
 
-    save_state(path): writes the state, on every process; wait(): lets all processes catch up;
-    facts: for the manifest. Older ones but the newest `keep` are removed, and those of later steps:
-    the run went on from before them.
+    save_state(path): writes the networks' state, on every process; states: as save_states', the
+    same in every process; wait(): lets all processes catch up; facts: for the manifest. Older ones
+    but the newest `keep` are removed, and those of later steps: the run went on from before them.
 
     Raises: OSError when it cannot be written; the checkpoints there are stay as they are.
     """
@@ -136,6 +182,7 @@ def write_checkpoint(output_dir, step, keep, save_state, is_main, wait, **facts)
         save_state(str(partial))
         wait()
         if is_main:
+            save_states(partial, states)
             write_manifest(partial, step=step, **facts)
     except WRITE_ERRORS as error:
         shutil.rmtree(partial, ignore_errors=True)

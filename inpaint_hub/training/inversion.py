@@ -121,6 +121,11 @@ class InvertFillTraining(EncoderTraining):
         super().__init__(config, accelerator)
         c = config
         self.mean_latent = None
+        if c.sml_mode == "offset" and not self.networks.encoder.mean_offset:
+            raise ValueError(
+                "--sml_mode offset: the given encoder was trained without it; use loss, static or "
+                "off, or --no-pretrained_encoder"
+            )
         if c.sml_mode != "off":
             self.mean_latent = SoftMeanLatent(
                 self.networks.gan.mapping,
@@ -131,7 +136,7 @@ class InvertFillTraining(EncoderTraining):
                 w_avg=self.w_mean,
                 generator=torch.Generator().manual_seed(c.seed),
             )
-            accelerator.register_for_checkpointing(self.mean_latent)
+            self.states["mean_latent"] = self.mean_latent
         fidelity = c.lambda_fid if c.sml_mode in ("loss", "static") else 0.0
         self.objective = InvertFillObjective(
             self.features, self.loss_weights(fidelity), msr_min_size=c.msr_min_size

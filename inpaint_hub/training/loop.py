@@ -33,6 +33,7 @@ from inpaint_hub.training.checkpoint import (
     check_continues,
     check_manifest,
     checkpoints,
+    load_states,
     usable_checkpoint,
     write_checkpoint,
 )
@@ -100,7 +101,7 @@ def make_method(config, accelerator):
 
 
 class Progress:
-    """The number of finished optimiser steps, as accelerate checkpoints it."""
+    """The number of finished optimiser steps, as checkpoints hold it."""
 
     def __init__(self):
         self.step = 0
@@ -353,7 +354,7 @@ class Run:
         resumed = self.checkpoint_to_resume()
         self.method = make_method(config, self.accelerator)
         self.progress = Progress()
-        self.accelerator.register_for_checkpointing(self.progress)
+        self.states = {"progress": self.progress, **self.method.states}
         if resumed is not None:
             self.resume(resumed)
 
@@ -395,6 +396,7 @@ class Run:
     def resume(self, folder):
         try:
             self.accelerator.load_state(str(folder))
+            load_states(folder, self.states)
         except (RuntimeError, ValueError, KeyError) as error:
             raise ValueError(
                 f"{str(folder)!r} does not fit these networks ({error}); give the flags of the run "
@@ -437,6 +439,7 @@ class Run:
             self.progress.step,
             self.config.checkpoints_total_limit,
             self.accelerator.save_state,
+            self.states,
             self.accelerator.is_main_process,
             self.accelerator.wait_for_everyone,
             method=self.config.method,

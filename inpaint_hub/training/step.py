@@ -57,6 +57,7 @@ class TrainingMethod:
         self.config, self.accelerator = config, accelerator
         self.device = accelerator.device
         self.models, self.optimizers, self.schedulers = [], [], []
+        self.states = {}  # what else a checkpoint holds: {name: object with a state_dict}
         self.images_per_step = (
             config.train_batch_size * config.gradient_accumulation_steps * accelerator.num_processes
         )
@@ -109,7 +110,7 @@ class TrainingMethod:
         self.ema = None
         if self.config.use_ema:
             self.ema = MovingAverage(self.averaged_parameters, decay=self.config.ema_decay)
-            self.accelerator.register_for_checkpointing(self.ema)
+            self.states["average"] = self.ema
 
     def average_decay(self, images_seen):
         """Decay of one step: ema_decay, or the half-life in pictures, at first shortened to

@@ -48,7 +48,7 @@ class StyleGAN2Training(TrainingMethod):
         )
         self.adversary = Adversary(self, discriminator)
         self.mean_length = MeanPathLength(config.path_length_decay, self.device)
-        accelerator.register_for_checkpointing(self.mean_length)
+        self.states["mean_length"] = self.mean_length
         self.track_average(self.gan)
         self.sample_z = torch.randn(
             4 * config.num_validation_images,
