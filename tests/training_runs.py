@@ -115,6 +115,9 @@ def run_rank(
 
     from inpaint_hub.training import TrainConfig, train
 
+    # As in a run of its own; else loading workers would belong to a fork server of this process,
+    # and outlive it when it is killed.
+    multiprocessing.set_start_method("fork", force=True)
     torch.set_num_threads(1)
     log = open(Path(fields["output_dir"]).parent / f"rank-{rank}.log", "a")
     os.dup2(log.fileno(), 1)
