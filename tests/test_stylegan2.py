@@ -12,6 +12,7 @@ from inpaint_hub.losses.adversarial import (
 )
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from inpaint_hub.stylegan2.discriminator import minibatch_stddev
+from inpaint_hub.stylegan2.resample import downsample
 from inpaint_hub.stylegan2.synthesis import channels_at, num_ws
 
 TINY = {"resolution": 32, "channel_base": 256, "channel_max": 16}
@@ -69,6 +70,24 @@ def test_every_parameter_of_the_discriminator_gets_a_gradient():
     dead = [n for n, p in discriminator.named_parameters() if p.grad is None or not p.grad.any()]
     assert dead == []
     assert all(torch.isfinite(p.grad).all() for p in discriminator.parameters())
+
+
+@pytest.mark.parametrize("mask_channel", [False, True])
+def test_a_grown_discriminator_judges_the_picture_at_half_its_size(mask_channel):
+    torch.manual_seed(0)
+    options = {"channel_base": 512, "channel_max": 32, "mask_channel": mask_channel}
+    smaller = StyleGAN2Discriminator(resolution=32, **options)
+    torch.nn.init.normal_(smaller.from_rgb.bias)
+    grown = StyleGAN2Discriminator(resolution=64, **options)
+    grown.grow_from(smaller)
+    seen = torch.randn(4, 4 if mask_channel else 3, 64, 64)
+
+    def judged(judge, seen):
+        return judge(seen[:, :3], seen[:, 3:] if mask_channel else None)
+
+    torch.testing.assert_close(judged(grown, seen), judged(smaller, downsample(seen)))
+    judged(grown, seen).sum().backward()
+    assert all(p.grad.any() for p in grown.parameters())
 
 
 def test_second_derivative_of_the_discriminator_agrees_with_finite_differences():

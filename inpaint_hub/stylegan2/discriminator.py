@@ -8,7 +8,7 @@ from torch import nn
 
 from inpaint_hub.hub import HubModel
 from inpaint_hub.stylegan2.generator import check_growth
-from inpaint_hub.stylegan2.layers import EqualConv2d, EqualLinear
+from inpaint_hub.stylegan2.layers import LRELU_GAIN, LRELU_SLOPE, EqualConv2d, EqualLinear
 from inpaint_hub.stylegan2.synthesis import channels_at
 
 
@@ -80,7 +80,11 @@ class StyleGAN2Discriminator(HubModel):
 
     @torch.no_grad()
     def grow_from(self, smaller):
-        """Copy a discriminator of half the resolution: all but from_rgb and the new first block.
+        """Copy a discriminator of half the resolution; the judgement is then its own of the
+        down-sampled picture, until the new block learns to add to it (SPEC G7).
+
+        That takes two channels for each of the picture's; from_rgb and the new block of a narrower
+        discriminator begin at random.
 
         Raises: ValueError where resolution or layers do not fit.
         """
@@ -91,3 +95,26 @@ class StyleGAN2Discriminator(HubModel):
                     own.load_state_dict(copied.state_dict())
             elif name != "from_rgb":
                 getattr(self, name).load_state_dict(part.state_dict())
+        first, seen = self.blocks[0], smaller.from_rgb
+        identity = torch.eye(seen.weight.shape[1])
+        split = torch.cat([identity, -identity])  # x -> x and -x, which two leaky ReLUs do not lose
+        if len(split) > len(self.from_rgb.weight):
+            return
+        joined = split.t() / ((1 + LRELU_SLOPE) * LRELU_GAIN)
+        set_centre(self.from_rgb, split)
+        set_centre(first.conv, split @ joined)
+        first.down_conv.weight.zero_()
+        first.skip.weight.zero_()
+        of_sum = math.sqrt(2)  # the block divides by it
+        colours = seen.weight[:, :, 0, 0].cpu() * seen.weight_gain
+        set_centre(first.down_conv, of_sum * colours @ joined)
+        first.down_conv.bias.copy_(of_sum * seen.bias)
+
+
+def set_centre(conv, matrix):
+    """Let the first outputs of an EqualConv2d be `matrix` [O,I] times the first inputs, pixel by
+    pixel."""
+    outputs, inputs = matrix.shape
+    middle = conv.kernel_size // 2
+    conv.weight[:outputs] = 0
+    conv.weight[:outputs, :inputs, middle, middle] = (matrix / conv.weight_gain).to(conv.weight)
