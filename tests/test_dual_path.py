@@ -38,6 +38,7 @@ from inpaint_hub.dualpath.deformable_fusion import (
     FeatureFusion,
     deform_conv2d,
 )
+from inpaint_hub.dualpath.model import FUSIONS
 from inpaint_hub.dualpath.offset_field import draw_arrows, mean_offset
 
 ENCODERS = ("psp", "invertfill")
@@ -653,3 +654,24 @@ def test_another_pipelines_folder_is_refused(tmp_path):
     InvertFillPipeline(encoder, PIPELINES["invertfill"].gan).save_pretrained(tmp_path)
     with pytest.raises(FileNotFoundError, match="inpainter"):
         DualPathPipeline.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_grown_inpainter_has_the_smaller_ones_layers(fusion):
+    options = {"channels": 8, "channel_base": 512, "channel_max": 16, "fusion": fusion}
+    smaller = DualPathInpainter(resolution=32, **options)
+    grown = DualPathInpainter(resolution=64, **options)
+    begun_anew = {n: p.clone() for n, p in grown.named_parameters()}
+    grown.grow_from(smaller)
+    layers = dict(grown.named_parameters())
+    for name, parameter in smaller.named_parameters():
+        if name.startswith("fusions."):
+            _, r, rest = name.split(".", 2)
+            name = f"fusions.{2 * int(r)}.{rest}"
+        if "from_semantic" in name and layers[name].shape != parameter.shape:
+            assert torch.equal(layers[name], begun_anew[name])
+        else:
+            assert torch.equal(layers[name], parameter), name
+    wider = DualPathInpainter(resolution=64, **{**options, "channels": 16})
+    with pytest.raises(ValueError, match="cannot grow.*'channels': 8.*'channels': 16"):
+        wider.grow_from(smaller)

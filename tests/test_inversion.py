@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from inpaint_hub import PSPEncoder
 from inpaint_hub.inversion.backbone import BACKBONES, build_backbone, encoder_input
@@ -118,3 +119,13 @@ def test_a_batch_is_its_pictures_one_by_one(encoder):
     for n in range(3):
         alone = encoder(image[n : n + 1], mask[n : n + 1])
         torch.testing.assert_close(together[n : n + 1], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_grown_encoder_says_of_the_averaged_picture_what_the_smaller_one_said(encoder):
+    encoder.set_w_avg(torch.full([8], 2.0))
+    grown = PSPEncoder(resolution=64, input_size=32, w_dim=8, **SMALL)
+    grown.grow_from(encoder)
+    image, mask = torch.randn(2, 3, 64, 64), torch.rand(2, 1, 64, 64).round()
+    ws = grown(image, mask)
+    expected = encoder(*(F.interpolate(x, 32, mode="area") for x in (image, mask)))
+    torch.testing.assert_close(ws, expected[:, [*range(8), 7, 7]])

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from inpaint_hub import FWLatent, InvertFillEncoder, InvertFillPipeline, StyleGAN2Generator
 from inpaint_hub.compositing import mask_out
 from inpaint_hub.invertfill.pre_modulation import PreModulation, instance_norm
+from inpaint_hub.stylegan2.resample import downsample
 
 TINY = {"resolution": 32, "w_dim": 16, "channel_base": 256, "channel_max": 16}
 SMALL = {
@@ -255,3 +257,25 @@ def test_with_mean_offset_the_code_is_added_to_the_mean_latent():
         other = torch.randn_like(w_mean)
         own, moved = (encoder(picture, mask, mean_latent=m).latent.ws for m in (None, other))
         torch.testing.assert_close(moved - own, (other - w_mean).expand_as(own))
+
+
+@pytest.mark.parametrize("options", [{}, {"premodulation": False}, {"fw_mode": "rgb"}])
+def test_a_grown_encoder_says_of_the_halved_picture_what_the_smaller_one_said(options):
+    options = {**SMALL, **options, "channel_base": 512, "channel_max": 16, "w_dim": 16}
+    smaller = InvertFillEncoder(resolution=32, **options).eval()
+    wake(smaller)
+    torch.nn.init.normal_(smaller.w_avg)
+    grown = InvertFillEncoder(resolution=64, input_size=32, noise_levels="fine", **options).eval()
+    grown.grow_from(smaller)
+    image, mask = torch.randn(2, 3, 64, 64), torch.rand(2, 1, 64, 64).round()
+    averaged = [F.interpolate(x, 32, mode="area") for x in (image, mask)]
+    before, after = smaller(*averaged).latent, grown(image, mask).latent
+    torch.testing.assert_close(after.ws[:, :8], before.ws)
+    torch.testing.assert_close(after.ws[:, 8:], before.ws[:, [7, 7]])
+    if grown.fw_mode == "feature":
+        blurred = smaller.image_branch(downsample(image), downsample(mask))
+        for r, features in blurred.items():
+            torch.testing.assert_close(after.features[r], features)
+        assert not after.features[64].any()
+    with pytest.raises(ValueError, match="cannot grow"):
+        InvertFillEncoder(resolution=128, **options).grow_from(smaller)

@@ -193,6 +193,36 @@ def test_dual_path_trains_on_an_inversion(faces, encoder_fields, tmp_path, inver
     assert same(weights_of(further, "inpainter"), weights_of(first, "inpainter"))
 
 
+@pytest.mark.parametrize("method", ["invertfill", "psp", "dualpath"])
+def test_what_fills_holes_grows_with_its_generator(faces, encoder_fields, tmp_path, method):
+    """At a learning rate of zero the grown networks hold what was learned at half the size."""
+
+    def run(name, **fields):
+        AcceleratorState._reset_state(True)
+        return train(config(faces, tmp_path / name, **{**encoder_fields, **fields}))
+
+    last = {**DUAL_PATH, "adversarial_weight": 0.1} if method == "dualpath" else {}
+    inversion = "psp" if method == "dualpath" else method
+    small = run("small", method=inversion)
+    learned = small
+    if last:
+        learned = run("small-last", **last, pretrained_model_name_or_path=str(small))
+    gan_fields = {**TINY_GAN, "resolution": 0, "pretrained_model_name_or_path": ""}
+    gan = run("gan64", **gan_fields, grow_from=encoder_fields["pretrained_model_name_or_path"])
+    still = {"resolution": 0, "learning_rate": 0.0, "max_train_steps": 1}
+    base = {"pretrained_model_name_or_path": str(gan), "grow_from": str(small)}
+    large = run("large", method=inversion, **still, **base)
+    name = "encoder"
+    if last:
+        base = {"pretrained_model_name_or_path": str(large), "grow_from": str(learned)}
+        large, name = run("large-last", **last, **still, **base), "inpainter"
+    before, after = weights_of(learned, name), weights_of(large, name)
+    kept = [k for k in before if k.startswith(("backbone", "map_to_style", "feed_forward"))]
+    assert kept and all(torch.equal(after[k], before[k]) for k in kept)
+    pipe = load_pipeline(large)
+    assert pipe.resolution == 64 and pipe.encoder.input_size == 32
+
+
 def test_comodgan_trains_from_scratch_and_gives_several_answers(faces, tmp_path):
     fields = {**TINY_GAN, "method": "comodgan", "global_dim": 16, "train_batch_size": 2}
     first = train(config(faces, tmp_path / "first", **fields))
@@ -536,7 +566,13 @@ def test_a_generator_of_another_size_is_refused_before_training(faces, encoder_f
         (["--dataset_name", "a/b"], "--train_data_dir and --dataset_name: both given"),
         (["--streaming"], "give its --dataset_name"),
         (["--mixed_precision", "fp16"], "use bf16 or no"),
-        (["--grow_from", "g", "--pretrained_model_name_or_path", "g"], "--grow_from"),
+        (["--grow_from", "g", "--pretrained_model_name_or_path", "g"], "--grow_from.*leave one"),
+        (["--method", "comodgan", "--grow_from", "g"], "--grow_from.*comodgan.*expected one of"),
+        (
+            ["--method", "psp", "--pretrained_model_name_or_path", "g", "--grow_from", "g"]
+            + ["--pretrained_encoder"],
+            "--grow_from and --pretrained_encoder",
+        ),
         (["--r1_interval", "0"], "--r1_interval is 0"),
     ],
 )

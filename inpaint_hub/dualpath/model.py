@@ -10,6 +10,7 @@ from inpaint_hub.dualpath.deformable_fusion import (
 )
 from inpaint_hub.dualpath.feed_forward import DILATIONS, FeedForward, decoder_widths
 from inpaint_hub.hub import HubModel
+from inpaint_hub.stylegan2.generator import check_growth
 from inpaint_hub.stylegan2.synthesis import channels_at
 
 FUSIONS = ("deformable", "concat", "none")
@@ -91,6 +92,22 @@ class DualPathInpainter(HubModel):
     def fusion_resolutions(self):
         """Sides of the feature maps F_s that forward reads, in px, coarse to fine."""
         return [int(r) for r in self.fusions]
+
+    def grow_from(self, smaller):
+        """Copy an inpainter of half the resolution, each layer to its place from the coarsest scale
+        on; what does not fit the generator's features there begins anew (SPEC G7).
+
+        Raises: ValueError where resolution or layers do not fit.
+        """
+        check_growth(self, smaller, free=["fusion_resolutions"])
+        state = smaller.state_dict()
+        for r in smaller.fusion_resolutions:
+            for name in [n for n in state if n.startswith(f"fusions.{r}.")]:
+                state[name.replace(f"fusions.{r}.", f"grown.{2 * r}.", 1)] = state.pop(name)
+        state = {name.replace("grown.", "fusions."): value for name, value in state.items()}
+        own = self.state_dict()
+        fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
+        self.load_state_dict(fitting, strict=False)
 
     def forward(self, masked_image, mask, semantic_features=None, return_offsets=False):
         """Args: semantic_features {r: [N,C_r,r,r]}, as SynthesisNetwork.forward returns them with

@@ -5,7 +5,13 @@ from torch import nn
 
 from inpaint_hub.hub import HubModel
 from inpaint_hub.inversion.backbone import build_backbone, encoder_input
-from inpaint_hub.inversion.style_heads import MapToStyle, check_input_size, level_of
+from inpaint_hub.inversion.style_heads import (
+    MapToStyle,
+    check_input_size,
+    level_of,
+    with_more_rows,
+)
+from inpaint_hub.stylegan2.generator import check_growth
 from inpaint_hub.stylegan2.synthesis import num_ws
 
 
@@ -47,6 +53,17 @@ class PSPEncoder(HubModel):
     def set_w_avg(self, w_avg):
         """Codes are offsets from this mean latent [w_dim] (pSp's start_from_latent_avg)."""
         self.w_avg.copy_(w_avg)
+
+    def grow_from(self, smaller):
+        """Copy an encoder for half the resolution, of the same input_size; the new rows of ws begin
+        as its last (SPEC G7).
+
+        Raises: ValueError where resolution or layers do not fit.
+        """
+        check_growth(self, smaller, free=["input_size"])
+        self.load_state_dict(
+            with_more_rows(smaller.state_dict(), "map_to_style", num_ws(self.resolution))
+        )
 
     def forward(self, masked_image, mask):
         levels = self.backbone(

@@ -8,11 +8,17 @@ from torch import nn
 
 from inpaint_hub.hub import HubModel
 from inpaint_hub.inversion.backbone import build_backbone, encoder_input
-from inpaint_hub.inversion.style_heads import MapToStyle, check_input_size, level_of
+from inpaint_hub.inversion.style_heads import (
+    MapToStyle,
+    check_input_size,
+    level_of,
+    with_more_rows,
+)
 from inpaint_hub.invertfill.image_branch import FeatureBranch, RGBBranch
 from inpaint_hub.invertfill.latents import FWLatent
 from inpaint_hub.invertfill.pre_modulation import build_pre_modulation, instance_norm
 from inpaint_hub.invertfill.structure import MapToStructure, RGBHead
+from inpaint_hub.stylegan2.generator import check_growth
 from inpaint_hub.stylegan2.synthesis import num_ws
 
 FW_MODES = ("feature", "rgb", "none")
@@ -130,6 +136,20 @@ class InvertFillEncoder(HubModel):
         start = torch.zeros_like(w_mean) if self.mean_offset else w_mean
         for layer in self.pre_modulation or []:
             layer.initialise(start, w_std)
+
+    def grow_from(self, smaller):
+        """Copy an encoder for half the resolution, of the same input_size; the new rows of ws begin
+        as its last, and what noise may change is learned anew (SPEC G7).
+
+        Raises: ValueError where resolution or layers do not fit.
+        """
+        check_growth(self, smaller, free=["input_size", "noise_levels", "fw_resolutions"])
+        state = with_more_rows(smaller.state_dict(), "pre_modulation", self.num_ws)
+        for name in [n for n in state if n.startswith(("image_branch.", "noise_gate"))]:
+            del state[name]
+        self.load_state_dict(state, strict=False)
+        if self.fw_mode != "none":
+            self.image_branch.grow_from(smaller.image_branch)
 
     def co_modulate(self, ws, offset):
         """ws [N,L,w_dim] moved by gate * offset in the rows of noise_levels; offset [N,w_dim]:

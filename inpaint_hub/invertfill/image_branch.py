@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from inpaint_hub.stylegan2.layers import EqualConv2d
+from inpaint_hub.stylegan2.layers import EqualConv2d, begin_as
 from inpaint_hub.stylegan2.synthesis import channels_at
 
 
@@ -44,6 +44,15 @@ class FeatureBranch(nn.Module):
                 width[r], width[r // 2], 3, down=True, activation="lrelu"
             )
 
+    def grow_from(self, smaller):
+        """Begin with the features that a branch for half the resolution finds in the halved
+        picture (SPEC G7)."""
+        size = str(self.resolutions[0])
+        for name in ("convs", "downs", "to_features"):
+            for r, part in getattr(smaller, name).items():
+                getattr(self, name)[r].load_state_dict(part.state_dict())
+        begin_as(smaller.from_rgb, self.from_rgb, self.convs[size], self.downs[size])
+
     def forward(self, masked_image, mask):
         x = self.from_rgb(torch.cat([masked_image, mask], dim=1))
         features = {}
@@ -63,6 +72,10 @@ class RGBBranch(nn.Module):
     def __init__(self, fw_resolutions):
         super().__init__()
         self.to_rgb = nn.ModuleDict({str(r): zero_conv(4, 3) for r in fw_resolutions})
+
+    def grow_from(self, smaller):
+        for r, part in smaller.to_rgb.items():
+            self.to_rgb[r].load_state_dict(part.state_dict())
 
     def forward(self, masked_image, mask):
         x = torch.cat([masked_image, mask], dim=1)

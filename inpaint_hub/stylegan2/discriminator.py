@@ -8,7 +8,7 @@ from torch import nn
 
 from inpaint_hub.hub import HubModel
 from inpaint_hub.stylegan2.generator import check_growth
-from inpaint_hub.stylegan2.layers import LRELU_GAIN, LRELU_SLOPE, EqualConv2d, EqualLinear
+from inpaint_hub.stylegan2.layers import EqualConv2d, EqualLinear, begin_as
 from inpaint_hub.stylegan2.synthesis import channels_at
 
 
@@ -95,26 +95,7 @@ class StyleGAN2Discriminator(HubModel):
                     own.load_state_dict(copied.state_dict())
             elif name != "from_rgb":
                 getattr(self, name).load_state_dict(part.state_dict())
-        first, seen = self.blocks[0], smaller.from_rgb
-        identity = torch.eye(seen.weight.shape[1])
-        split = torch.cat([identity, -identity])  # x -> x and -x, which two leaky ReLUs do not lose
-        if len(split) > len(self.from_rgb.weight):
-            return
-        joined = split.t() / ((1 + LRELU_SLOPE) * LRELU_GAIN)
-        set_centre(self.from_rgb, split)
-        set_centre(first.conv, split @ joined)
-        first.down_conv.weight.zero_()
-        first.skip.weight.zero_()
+        first = self.blocks[0]
         of_sum = math.sqrt(2)  # the block divides by it
-        colours = seen.weight[:, :, 0, 0].cpu() * seen.weight_gain
-        set_centre(first.down_conv, of_sum * colours @ joined)
-        first.down_conv.bias.copy_(of_sum * seen.bias)
-
-
-def set_centre(conv, matrix):
-    """Let the first outputs of an EqualConv2d be `matrix` [O,I] times the first inputs, pixel by
-    pixel."""
-    outputs, inputs = matrix.shape
-    middle = conv.kernel_size // 2
-    conv.weight[:outputs] = 0
-    conv.weight[:outputs, :inputs, middle, middle] = (matrix / conv.weight_gain).to(conv.weight)
+        if begin_as(smaller.from_rgb, self.from_rgb, first.conv, first.down_conv, of_sum):
+            first.skip.weight.zero_()

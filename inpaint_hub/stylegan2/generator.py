@@ -107,9 +107,11 @@ class StyleGAN2Generator(HubModel):
         self.w_avg.copy_(self.w_statistics(num_samples, generator)[0])
 
 
-def check_growth(model, smaller):
-    """Raises: ValueError unless `smaller` is `model` at half the resolution, layer for layer."""
+def check_growth(model, smaller, free=()):
+    """Raises: ValueError unless `smaller` is `model` at half the resolution, layer for layer; the
+    settings `free` may differ."""
     wanted = {**model.config, "resolution": model.config["resolution"] // 2}
+    wanted |= {name: smaller.config[name] for name in free}
     if different := {k: v for k, v in smaller.config.items() if wanted.get(k) != v}:
         expected = {k: wanted.get(k) for k in different}
         raise ValueError(

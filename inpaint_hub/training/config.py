@@ -6,6 +6,7 @@ from typing import Literal, get_args, get_origin
 
 Method = Literal["stylegan2", "invertfill", "psp", "lahiri", "dualpath", "comodgan"]
 FROM_SCRATCH = ("stylegan2", "comodgan")  # the methods that need no trained generator
+GROWING = ("stylegan2", "invertfill", "psp", "dualpath")  # the methods that know grow_from
 AT_LEAST_ONE = (
     "train_batch_size",
     "max_train_steps",
@@ -55,7 +56,9 @@ class TrainConfig:
         0, "side of the training pictures in px, a power of two; 0 = the given generator's"
     )
     grow_from: str = option(
-        "", "stylegan2: pipeline of half the resolution whose layers the new networks start from"
+        "",
+        "pipeline of half the resolution whose layers the new networks start from: stylegan2's, "
+        "the encoder of invertfill and psp, dualpath's inpainter",
     )
     max_train_samples: int = option(0, "use only the first so many pictures; 0 = all")
     center_crop: bool = option(True, "cut squares from the centre; off: from a random place")
@@ -243,10 +246,20 @@ class TrainConfig:
                 f"--method {self.method} needs --pretrained_model_name_or_path, a pipeline whose "
                 "`gan` it trains on; train one first with --method stylegan2"
             )
-        if self.grow_from and (self.method != "stylegan2" or self.pretrained_model_name_or_path):
+        if self.grow_from and self.method not in GROWING:
             raise ValueError(
-                "--grow_from starts --method stylegan2 from half the resolution; leave out "
-                "--pretrained_model_name_or_path, and choose that method"
+                f"--grow_from starts a network from half the resolution; --method is "
+                f"{self.method}, expected one of {GROWING}"
+            )
+        if self.grow_from and self.method == "stylegan2" and self.pretrained_model_name_or_path:
+            raise ValueError(
+                "--grow_from and --pretrained_model_name_or_path both give the generator to start "
+                "from; leave one out"
+            )
+        if self.grow_from and self.pretrained_encoder:
+            raise ValueError(
+                "--grow_from and --pretrained_encoder both give the encoder to start from; leave "
+                "one out"
             )
         if self.method != "invertfill" and self.noise_levels != "none":
             raise ValueError(

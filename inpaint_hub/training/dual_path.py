@@ -65,6 +65,10 @@ class DualPathTraining(InpaintingTraining):
                 fusion=c.fusion,
                 deform=c.deform,
             )
+            if c.grow_from:
+                inpainter.grow_from(
+                    self.load_pretrained(DualPathInpainter, "inpainter", c.grow_from)
+                )
         encoder.eval().requires_grad_(c.train_inversion)
         if isinstance(encoder, InvertFillEncoder):  # what no picture here depends on
             if encoder.pre_modulation is None:

@@ -71,7 +71,7 @@ class EncoderTraining(InpaintingTraining):
             self.pipeline_of([self.pipeline], purpose)
             encoder = self.load_pretrained(self.encoder_class, "encoder").train()
         else:
-            encoder = self.new_encoder(gan)
+            encoder = self.grown_encoder(gan) if c.grow_from else self.new_encoder(gan)
         groups = [{"params": list(encoder.parameters())}]
         if c.train_generator != "none":
             blocks = gan.synthesis.blocks
@@ -85,6 +85,17 @@ class EncoderTraining(InpaintingTraining):
         self.track_average(self.model)
         self.w_mean, self.w_std = self.w_mean.to(self.device), self.w_std.to(self.device)
         self.start_adversary(gan)
+
+    def grown_encoder(self, gan):
+        """An encoder for this generator that starts from one for half its resolution."""
+        smaller = self.load_pretrained(self.encoder_class, "encoder", self.config.grow_from)
+        fields = {**smaller.config, "input_size": smaller.input_size}
+        if "noise_levels" in fields:
+            fields["noise_levels"] = self.config.noise_levels
+        fields |= {name: gan.config[name] for name in fields if name in gan.config}
+        encoder = self.encoder_class(**fields)
+        encoder.grow_from(smaller)
+        return encoder
 
     @contextmanager
     def released(self):

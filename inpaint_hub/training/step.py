@@ -149,11 +149,12 @@ class TrainingMethod:
             for module, mode in modes:  # frozen parts were and stay in eval mode
                 module.training = mode
 
-    def load_pretrained(self, model_class, subfolder):
-        """Component `subfolder` of the pipeline that pretrained_model_name_or_path names."""
+    def load_pretrained(self, model_class, subfolder, pipeline=None):
+        """Component `subfolder` of a pipeline: where not given, the one that
+        pretrained_model_name_or_path names."""
         c = self.config
         return model_class.from_pretrained(
-            c.pretrained_model_name_or_path,
+            pipeline or c.pretrained_model_name_or_path,
             subfolder=subfolder,
             variant=c.variant or None,
             **hub_options(c),
