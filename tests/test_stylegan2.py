@@ -90,6 +90,18 @@ def test_a_grown_discriminator_judges_the_picture_at_half_its_size(mask_channel)
     assert all(p.grad.any() for p in grown.parameters())
 
 
+def test_a_discriminator_that_is_shown_the_mask_starts_from_one_that_is_not():
+    torch.manual_seed(0)
+    judge = StyleGAN2Discriminator(**TINY)
+    masked = StyleGAN2Discriminator(mask_channel=True, **TINY)
+    assert masked.start_from(judge)
+    picture, mask = torch.randn(4, 3, 32, 32), torch.rand(4, 1, 32, 32)
+    torch.testing.assert_close(masked(picture, mask), judge(picture))
+    masked(picture, mask).sum().backward()
+    assert masked.from_rgb.weight.grad[:, 3].any()
+    assert not StyleGAN2Discriminator(**{**TINY, "channel_max": 8}).start_from(judge)
+
+
 def test_second_derivative_of_the_discriminator_agrees_with_finite_differences():
     torch.manual_seed(1)
     discriminator = StyleGAN2Discriminator(resolution=8, channel_base=32, channel_max=4).double()

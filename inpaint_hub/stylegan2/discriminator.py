@@ -79,6 +79,21 @@ class StyleGAN2Discriminator(HubModel):
         return self.out(self.fc(x.flatten(1)))
 
     @torch.no_grad()
+    def start_from(self, judge):
+        """Copy a discriminator of the same size; where only this one is shown the mask, the mask
+        changes nothing at first. Returns whether their layers fit."""
+        sizes = ("resolution", "channel_base", "channel_max")
+        if any(judge.config[name] != self.config[name] for name in sizes):
+            return False
+        state = judge.state_dict()
+        seen = torch.zeros_like(self.from_rgb.weight)
+        channels = min(seen.shape[1], judge.from_rgb.weight.shape[1])
+        gain = judge.from_rgb.weight_gain / self.from_rgb.weight_gain
+        seen[:, :channels] = gain * judge.from_rgb.weight[:, :channels]
+        self.load_state_dict(state | {"from_rgb.weight": seen})
+        return True
+
+    @torch.no_grad()
     def grow_from(self, smaller):
         """Copy a discriminator of half the resolution; the judgement is then its own of the
         down-sampled picture, until the new block learns to add to it (SPEC G7).

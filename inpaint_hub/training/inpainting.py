@@ -50,7 +50,8 @@ class InpaintingTraining(TrainingMethod):
         )
 
     def start_adversary(self, gan):
-        """The discriminator of composites, where the config gives it a weight."""
+        """The discriminator of composites, where the config gives it a weight: StyleGAN2's starts
+        from the one that the generator was trained with, if that lies beside it."""
         c = self.config
         self.adversary = None
         if not c.adversarial_weight:
@@ -65,6 +66,9 @@ class InpaintingTraining(TrainingMethod):
                 mask_channel=True,
                 mbstd_group_size=c.mbstd_group_size,
             )
+            judge = self.discriminator_beside(c.pretrained_model_name_or_path)
+            if judge is not None and discriminator.start_from(judge):
+                self.accelerator.print("The discriminator starts from the one beside the pipeline.")
         self.adversary = Adversary(self, discriminator)
 
     def loss_weights(self, fidelity=0.0):

@@ -31,6 +31,9 @@ SMALL_ENCODER = {
 }
 
 
+GROWN = {"resolution": 128, "learning_rate": 5e-4, "max_train_steps": 1000}
+
+
 def faces64_gan():
     """StyleGAN2 at 64 px, small enough for a CPU.
 
@@ -106,6 +109,46 @@ def faces128_gan():
         --grow_from runs/gan
     """
     return {**faces64_gan(), "resolution": 128, "r1_gamma": 0.6}
+
+
+def faces128_invertfill():
+    """InvertFill on the generator of `faces128_gan`, grown from `faces64_invertfill`.
+
+    python train_accelerate.py --preset faces128_invertfill --train_data_dir DATA
+        --pretrained_model_name_or_path runs/gan128 --grow_from runs/invertfill
+        --output_dir runs/invertfill128 --perceptual_network squeezenet1_1.safetensors
+    """
+    return {**faces64_invertfill(), **GROWN}
+
+
+def faces128_plus():
+    """The same with a discriminator that starts from the generator's own, the generator trained
+    along slowly, and noise (SPEC G); flags as for `faces128_invertfill`."""
+    return {
+        **faces128_invertfill(),
+        "adversarial_weight": 0.2,
+        "train_generator": "all",
+        "noise_levels": "fine",
+        "adam_beta1": 0.5,
+        "discr_learning_rate": 1e-3,
+        "r1_gamma": 0.6,
+    }
+
+
+def faces128_psp():
+    """pSp on the generator of `faces128_gan`, grown from `faces64_psp`; flags as for
+    `faces128_invertfill`."""
+    return {**faces64_psp(), **GROWN}
+
+
+def faces128_dualpath():
+    """Dual-path on the inversion of `faces128_psp`, grown from `faces64_dualpath`.
+
+    python train_accelerate.py --preset faces128_dualpath --train_data_dir DATA
+        --pretrained_model_name_or_path runs/psp128 --grow_from runs/dualpath
+        --output_dir runs/dualpath128 --perceptual_network squeezenet1_1.safetensors
+    """
+    return {**faces64_dualpath(), **GROWN}
 
 
 def faces256_gan():
@@ -200,6 +243,10 @@ PRESETS = {
         faces64_psp,
         faces64_dualpath,
         faces128_gan,
+        faces128_invertfill,
+        faces128_plus,
+        faces128_psp,
+        faces128_dualpath,
         faces256_gan,
         paper,
         plus,

@@ -17,6 +17,7 @@ from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 
 from inpaint_hub import hub
+from inpaint_hub.stylegan2 import StyleGAN2Discriminator
 from inpaint_hub.training.augment import draw
 
 INDEX = "model_index.json"
@@ -159,6 +160,20 @@ class TrainingMethod:
             variant=c.variant or None,
             **hub_options(c),
         )
+
+    def discriminator_beside(self, pipeline):
+        """The StyleGAN2 discriminator saved beside a pipeline's generator; None where there is
+        none, or another kind."""
+        options = hub_options(self.config)
+        try:
+            arguments = component_config(self.config, "discriminator", pipeline)
+        except FileNotFoundError:
+            return None
+        if "resolution" not in arguments:  # SN-PatchGAN knows none
+            return None
+        return StyleGAN2Discriminator.from_pretrained(
+            pipeline, subfolder="discriminator", **options
+        ).train()
 
     def normal(self, rng, count):
         """[N,count] standard normal numbers, row n from rng[n]."""

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 
-from inpaint_hub import hub
 from inpaint_hub.losses.adversarial import path_length_penalty, path_lengths
 from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
@@ -91,15 +90,11 @@ class StyleGAN2Training(TrainingMethod):
     def discriminator_of(self, pipeline, config):
         """The discriminator saved beside a generator; a new one, with a word, where there is
         none."""
-        options = hub_options(self.config)
-        try:
-            hub.find_file(pipeline, "discriminator/config.json", **options)
-        except FileNotFoundError:
+        found = self.discriminator_beside(pipeline)
+        if found is None:
             self.accelerator.print(f"{pipeline} holds no discriminator: starting with a new one.")
             return StyleGAN2Discriminator(**config)
-        return StyleGAN2Discriminator.from_pretrained(
-            pipeline, subfolder="discriminator", **options
-        ).train()
+        return found
 
     def fake(self, rng, return_ws=False):
         """Pictures [N,3,s,s] from new latents, a share of them from two (style mixing)."""
