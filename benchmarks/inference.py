@@ -213,11 +213,8 @@ def plot(results, file):
         for name in dict.fromkeys(name for _, _, name, _ in results):
             points = [(r, ms) for r, b, n, ms in results if (b, n) == (batch, name)]
             axis.plot(*zip(*points), marker="o", label=name)
-        axis.set(xscale="log", yscale="log", xlabel="resolution, px", title=f"batch {batch}")
-        ticks = sorted({r for r, *_ in results})
-        axis.set_xticks(ticks, ticks)
-        axis.minorticks_off()
-        axis.grid(alpha=0.3)
+        axis.set(xlabel="resolution, px", title=f"batch {batch}")
+        measuring.logarithmic(axis, sorted({r for r, *_ in results}))
     axes[0][0].set_ylabel("whole fill, ms per image")
     axes[0][-1].legend(fontsize="small")
     figure.tight_layout()

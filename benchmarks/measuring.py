@@ -110,3 +110,17 @@ def table(header, rows):
     """Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def logarithmic(axis, values):
+    """Both of a plot's axes in powers: `values` marked below, 1, 2 and 5 times tens at the side."""
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+    axis.set(xscale="log", yscale="log")
+    axis.set_xticks(values, values)
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(ScalarFormatter())
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.minorticks_off()
+    axis.grid(alpha=0.3)

@@ -67,10 +67,8 @@ def plot(results, file):
     for axis, kind in zip(axes.flat, kinds):
         points = [(value, seconds * 1e3) for k, value, seconds in results if k == kind]
         axis.plot(*zip(*points), marker="o")
-        axis.set(xscale="log", yscale="log", xlabel=kind, ylabel="ms")
-        axis.set_xticks([value for value, _ in points], [value for value, _ in points])
-        axis.minorticks_off()
-        axis.grid(alpha=0.3)
+        axis.set(xlabel=kind, ylabel="ms")
+        measuring.logarithmic(axis, [value for value, _ in points])
     figure.tight_layout()
     figure.savefig(file, dpi=110)
 
