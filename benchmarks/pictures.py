@@ -5,6 +5,7 @@
 docs/before_after.png: holes in the face, and what the bundled weights fill in (mask_blur=6).
 docs/methods.png: one mask of each coverage band; masked, each method, original. The masks are the
 first ones drawn, not chosen.
+docs/failures.png: what the weights cannot do; masked, filled, original, one column for each case.
 """
 
 import argparse
@@ -12,16 +13,42 @@ from pathlib import Path
 
 import numpy as np
 from diffusers.utils import make_image_grid
-from PIL import Image
+from PIL import Image, ImageOps
 
 from inpaint_hub import load_pipeline
 from inpaint_hub.evaluation.classical import telea
 from inpaint_hub.evaluation.pairs import masked_picture
-from inpaint_hub.masks import mask_in_band
+from inpaint_hub.masks import box, mask_in_band, outpainting
 
 ROOT = Path(__file__).parent.parent
 FACE = ROOT / "examples" / "face.png"
 BANDS = [(0.1, 0.3), (0.1, 0.3), (0.3, 0.6), (0.3, 0.6), (0.6, 0.9), (0.6, 0.9)]
+
+
+# What is expected to fail: {what: (photo, size -> mask)}.
+FAILURES = {
+    "an eye beside a known one": (
+        "face.png",
+        lambda size: box(size, *scaled(size, 50, 25, 35, 20)),
+    ),
+    "three quarters unknown": ("face.png", lambda size: outpainting(size, "right", 0.75)),
+    "a face seen from afar": (
+        "astronaut.png",
+        lambda size: box(size, *scaled(size, 30, 8, 25, 25)),
+    ),
+    "no face": ("chelsea.png", lambda size: box(size, *scaled(size, 25, 25, 30, 30))),
+}
+
+
+def scaled(size, *percent):
+    """Per cent of the side -> px."""
+    return [round(size * p / 100) for p in percent]
+
+
+def square(file):
+    """RGB array: the middle of the picture."""
+    picture = Image.open(ROOT / "examples" / file).convert("RGB")
+    return np.asarray(ImageOps.fit(picture, (min(picture.size),) * 2))
 
 
 def masks_of(size, seed):
@@ -64,6 +91,12 @@ def main():
         results = [filled(pipe, small, mask) for pipe in (ours, *rivals)]
         rows.append([masked_picture(small, mask), *results, telea(small, mask), small])
     grid(rows, 2 * side).save(ROOT / "docs" / "methods.png")
+    columns = []
+    for file, mask_of in FAILURES.values():
+        photo = square(file)
+        mask = mask_of(len(photo))
+        columns.append([masked_picture(photo, mask), filled(ours, photo, mask), photo])
+    grid(list(zip(*columns)), 192).save(ROOT / "docs" / "failures.png")
 
 
 if __name__ == "__main__":
