@@ -292,6 +292,24 @@ def test_neither_batch_nor_company_changes_a_result(first_run, command, weights,
             assert summary["mean"] == pytest.approx(together[metric]["mean"], rel=1e-3)
 
 
+def test_one_pipeline_is_judged_with_and_without_a_blend(
+    command,
+    folder,  # noqa: F811
+    weights,
+    tmp_path,
+):
+    pipelines = [f"{name}={weights / 'psp'}" for name in ("psp", "psp-gp")]
+    command = [*command, "--pipelines", *pipelines, "--blend", "psp-gp=gp", "--bands", "hard"]
+    main([*command, "--output", str(tmp_path)])
+    pipe = PSPPipeline.from_pretrained(weights / "psp")
+    pictures = ImageDataset(folder, "validation", SIDE)
+    original, mask = EvaluationPairs(pictures, parse_band("hard"))[0]
+    for name, blend in (("psp", "none"), ("psp-gp", "gp")):
+        expected = pipe(Image.fromarray(original), mask, blend=blend).images[0]
+        judged = Image.open(tmp_path / "pictures" / name / "hard" / "00000.png")
+        assert np.array_equal(np.asarray(judged), np.asarray(expected))
+
+
 def copy_with(source, target, change):
     """The pictures of a method with `change(pixels, band, index)` applied."""
     for file in source.rglob("*.png"):
@@ -402,6 +420,8 @@ def test_everything_wrong_with_predictions_is_one_list_and_nothing_is_written(
             "give --perceptual_network",
         ),
         (["--telea", "--bands", "hard", "hard"], "bands given twice: hard"),
+        (["--telea", "--blend", "telea=gp"], "--blend is .*expected NAME=KIND"),
+        (["--telea", "--blend", "gp"], "--blend is .*expected NAME=KIND"),
     ],
 )
 def test_bad_methods_end_before_anything_is_written(command, tmp_path, arguments, message):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inpaint_hub.blending import BLENDS
 from inpaint_hub.data import ImageDataset
 from inpaint_hub.evaluation.arena import Arena
 from inpaint_hub.evaluation.classical import navier_stokes, telea
@@ -51,6 +52,13 @@ def build_parser():
         default=[],
         metavar="[NAME=]PATH",
         help="folders or Hub ids of pipelines",
+    )
+    parser.add_argument(
+        "--blend",
+        nargs="*",
+        default=[],
+        metavar="NAME=KIND",
+        help=f"blend the fills of the pipeline of that name: {', '.join(BLENDS)}",
     )
     parser.add_argument("--telea", action="store_true", help="also judge OpenCV's Telea (2004)")
     parser.add_argument(
@@ -117,6 +125,13 @@ def methods_of(arguments):
     nameless = [f"--predictions {path!r} has no name; NAME=DIR" for n, path in folders if n is None]
     names = [name for name, _ in pipelines + folders if name is not None] + classical
     raise_problems(nameless + name_problems(names))
+    blends = dict(split_name(text) for text in arguments.blend)
+    unknown = {*blends} - {name for name, _ in pipelines} or {*blends.values()} - {*BLENDS}
+    if unknown:
+        raise ValueError(
+            f"--blend is {arguments.blend}, expected NAME=KIND with a pipeline's name "
+            f"({[name for name, _ in pipelines]}) and one of {BLENDS}"
+        )
     methods, resolution = [], arguments.resolution
     for name, path in pipelines:
         pipe = load_pipeline(path)
@@ -124,7 +139,9 @@ def methods_of(arguments):
             pipe = pipe.to(arguments.device)
         resolution = resolution or pipe.resolution
         pipe.set_progress_bar_config(disable=True)
-        methods.append(PipelineMethod(name, pipe, arguments.seed, arguments.variation))
+        methods.append(
+            PipelineMethod(name, pipe, arguments.seed, arguments.variation, blends.get(name))
+        )
     methods += [ClassicalMethod(name, CLASSICAL[name]) for name in classical]
     methods += [PredictionFolder(name, path) for name, path in folders]
     if not methods and not arguments.export_pairs:

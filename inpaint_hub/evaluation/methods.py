@@ -35,12 +35,14 @@ class PipelineMethod:
 
     kind = "pipeline"
 
-    def __init__(self, name, pipe, seed=0, variation=0.0):
+    def __init__(self, name, pipe, seed=0, variation=0.0, blend=None):
         self.name, self.pipe, self.seed, self.variation = name, pipe, seed, variation
+        self.blend = blend
         self.digest = pipeline_digest(pipe)
 
     def identity(self, band, index):
-        return f"pipeline {self.digest} seed {self.seed} variation {self.variation}"
+        blended = f" blend {self.blend}" if self.blend else ""
+        return f"pipeline {self.digest} seed {self.seed} variation {self.variation}{blended}"
 
     def problems(self, band, pairs, num_samples=1):
         return []
@@ -62,7 +64,7 @@ class PipelineMethod:
     def _call(self, originals, masks, **options):
         images = [Image.fromarray(p) for p in originals]
         holes = [Image.fromarray(m.astype(np.uint8) * 255) for m in masks]
-        return [np.asarray(image) for image in self.pipe(images, holes, **options).images]
+        return [np.asarray(i) for i in self.pipe(images, holes, blend=self.blend, **options).images]
 
     def _generators(self, band, indices, count, first=0):
         """One generator for each sample; sample 0 is the judged fill's."""
