@@ -103,7 +103,7 @@ def faces64_dualpath():
 
 
 def faces128_gan():
-    """StyleGAN2 at 128 px, grown from `faces64_gan`. Not yet run.
+    """StyleGAN2 at 128 px, grown from `faces64_gan`.
 
     python train_accelerate.py --preset faces128_gan --train_data_dir DATA --output_dir runs/gan128
         --grow_from runs/gan
