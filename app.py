@@ -18,7 +18,7 @@ from inpaint_hub.images import read_images, read_masks
 from inpaint_hub.masks import from_editor, training_mask
 
 ROOT = Path(__file__).parent
-DEFAULT_MODEL = ROOT / "weights" / "invertfill-faces-64"
+DEFAULT_MODEL = ROOT / "weights" / "dualpath-faces-128"
 EXAMPLES = [ROOT / "examples" / name for name in ("face.png", "astronaut.png", "chelsea.png")]
 MAX_SIDE_PX = 4096
 CROP_PADDING_PX = 32

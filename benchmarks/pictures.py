@@ -5,6 +5,8 @@
 docs/before_after.png: holes in the face, and what the bundled weights fill in (mask_blur=6).
 docs/methods.png: one mask of each coverage band; masked, each method, original. The masks are the
 first ones drawn, not chosen.
+docs/samples.png: four answers to one hole; with noise alone, and with variation=0.3;
+blended (gp).
 docs/failures.png: what the weights cannot do; masked, filled, original, one column for each case.
 """
 
@@ -12,6 +14,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import torch
 from diffusers.utils import make_image_grid
 from PIL import Image, ImageOps
 
@@ -70,8 +73,13 @@ def grid(rows, side):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default=str(ROOT / "weights" / "invertfill-faces-64"))
+    parser.add_argument("--model", default=str(ROOT / "weights" / "dualpath-faces-128"))
     parser.add_argument("--rivals", nargs="*", default=[], help="other pipelines, one column each")
+    parser.add_argument(
+        "--several",
+        default=str(ROOT / "weights" / "invertfill-faces-128"),
+        help="the pipeline that gives several answers",
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     ours = load_pipeline(arguments.model)
@@ -91,6 +99,16 @@ def main():
         results = [filled(pipe, small, mask) for pipe in (ours, *rivals)]
         rows.append([masked_picture(small, mask), *results, telea(small, mask), small])
     grid(rows, 2 * side).save(ROOT / "docs" / "methods.png")
+    several = load_pipeline(arguments.several)
+    mask = box(len(large), *scaled(len(large), 20, 25, 45, 60))
+    rows = []
+    for variation in (0.0, 0.3):
+        generator = torch.Generator().manual_seed(arguments.seed)
+        options = {"num_images_per_prompt": 4, "generator": generator, "variation": variation}
+        options["blend"] = "gp"
+        answers = several(face, mask, **options).images
+        rows.append([masked_picture(large, mask), *(np.asarray(answer) for answer in answers)])
+    grid(rows, 192).save(ROOT / "docs" / "samples.png")
     columns = []
     for file, mask_of in FAILURES.values():
         photo = square(file)

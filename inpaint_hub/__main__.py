@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from inpaint_hub import folders, load_pipeline
 
-DEFAULT_MODEL = Path(__file__).parent.parent / "weights" / "invertfill-faces-64"
+DEFAULT_MODEL = Path(__file__).parent.parent / "weights" / "dualpath-faces-128"
 LOSSLESS = {".png", ".tif", ".tiff", ".bmp"}
 
 

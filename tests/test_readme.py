@@ -51,7 +51,7 @@ def test_the_bundled_weights_of_the_table_are_there_and_small():
     for folder in re.findall(r"\| `(weights/[\w-]+)` \|", README):
         size = sum(p.stat().st_size for p in (ROOT / folder).rglob("*") if p.is_file())
         assert (ROOT / folder / "model_index.json").is_file()
-        assert size <= 25e6, size
+        assert size <= 40e6, size
 
 
 def test_every_figure_is_in_the_results():
