@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from inpaint_hub.blending import BLENDS
 from inpaint_hub.data import ImageDataset
 from inpaint_hub.evaluation.arena import Arena
 from inpaint_hub.evaluation.classical import navier_stokes, telea
@@ -31,6 +30,7 @@ from inpaint_hub.evaluation.pairs import (
 from inpaint_hub.evaluation.report import paired_differences, picture_grid, write_report
 from inpaint_hub.evaluation.scoring import Scorer
 from inpaint_hub.pipelines import load_pipeline
+from inpaint_hub.pipelines.base import BLENDS
 
 CLASSICAL = {"telea": telea, "navier_stokes": navier_stokes}
 MAX_PROBLEMS = 40
