@@ -22,6 +22,12 @@ DEFAULT_MODEL = ROOT / "weights" / "dualpath-faces-128"
 EXAMPLES = [ROOT / "examples" / name for name in ("face.png", "astronaut.png", "chelsea.png")]
 MAX_SIDE_PX = 4096
 CROP_PADDING_PX = 32
+SEAMS = [  # what is shown, the pipelines' `blend`
+    ("Match colours (Gaussian-Poisson)", "gp"),
+    ("Continue gradients (Poisson)", "poisson"),
+    ("Band by band (Laplacian pyramid)", "laplacian"),
+    ("Leave as it is", "none"),
+]
 # Gradio stretches a single result over the whole gallery.
 CSS = "#results .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }"
 INTRO = """# Paint it away
@@ -58,7 +64,7 @@ def checked(photo, mask):
 def build_demo(pipe):
     """The page around a loaded pipeline."""
 
-    def fill(photo, mask, seed, num_results, variation, around_holes, soft_seam):
+    def fill(photo, mask, seed, num_results, variation, around_holes, soft_seam, seam):
         photo, mask = checked(photo, mask)
         generators = [torch.Generator().manual_seed(int(seed) + i) for i in range(int(num_results))]
         try:
@@ -70,24 +76,40 @@ def build_demo(pipe):
                 variation=float(variation),
                 padding_mask_crop=CROP_PADDING_PX if around_holes else None,
                 mask_blur=int(soft_seam),
+                blend=seam,
             ).images
         except (TypeError, ValueError) as error:
             raise gr.Error(str(error), print_exception=False) from error
         return (photo.convert("RGB"), results[0].convert("RGB")), results
 
-    def inpaint(editor, seed=0, num_results=1, variation=0.0, around_holes=False, soft_seam=4):
+    def inpaint(
+        editor,
+        seed=0,
+        num_results=1,
+        variation=0.0,
+        around_holes=False,
+        soft_seam=0,
+        seam="gp",
+    ):
         """Editor value -> (before, after), all results."""
         try:
             photo, mask = from_editor(editor)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        return fill(photo, mask, seed, num_results, variation, around_holes, soft_seam)
+        return fill(photo, mask, seed, num_results, variation, around_holes, soft_seam, seam)
 
     def inpaint_image_and_mask(
-        photo, mask, seed=0, num_results=1, variation=0.0, around_holes=False, soft_seam=4
+        photo,
+        mask,
+        seed=0,
+        num_results=1,
+        variation=0.0,
+        around_holes=False,
+        soft_seam=0,
+        seam="gp",
     ):
         """Photo and mask (white = fill) -> (before, after), all results."""
-        return fill(photo, mask, seed, num_results, variation, around_holes, soft_seam)
+        return fill(photo, mask, seed, num_results, variation, around_holes, soft_seam, seam)
 
     def paint_random(editor):
         """A random hole on the photo, for those who cannot draw."""
@@ -151,8 +173,11 @@ def build_demo(pipe):
                         False,
                         label=f"Cut only {CROP_PADDING_PX} px around each hole (for large photos)",
                     )
+                    seam = gr.Dropdown(
+                        SEAMS, value="gp", label="Seam", info="How the fill meets the photo"
+                    )
                     soft_seam = gr.Slider(
-                        0, 32, 4, step=1, label="Soft seam, px", info="Inside the hole only"
+                        0, 32, 0, step=1, label="Soft seam, px", info="Inside the hole only"
                     )
             with gr.Column():
                 slider = gr.ImageSlider(
@@ -168,7 +193,7 @@ def build_demo(pipe):
                     buttons=["download", "fullscreen"],
                     elem_id="results",
                 )
-        settings = [seed, num_results, variation, around_holes, soft_seam]
+        settings = [seed, num_results, variation, around_holes, soft_seam, seam]
         one_at_a_time = {"concurrency_limit": 1, "concurrency_id": "model"}
         draw_fill.click(
             inpaint, [editor, *settings], [slider, gallery], api_name="inpaint", **one_at_a_time
@@ -192,7 +217,7 @@ def main():
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     arguments = parser.parse_args()
-    demo = build_demo(load_pipeline(arguments.model).to(arguments.device))
+    demo = build_demo(load_pipeline(arguments.model).to(arguments.device).optimize())
     demo.launch(
         server_name="127.0.0.1",
         server_port=arguments.port,

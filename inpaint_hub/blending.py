@@ -7,7 +7,9 @@ and leaves a fill that already continues the known pixels as it is.
 import math
 
 import numpy as np
+from PIL import Image
 from scipy import fft, ndimage
+from scipy.spatial import cKDTree
 
 MANY_HOLES = 1000  # more than these are softened in one piece
 BLENDS = ("none", "feather", "laplacian", "poisson", "gp")
@@ -16,6 +18,8 @@ COARSEST_PX = 8  # the Laplacian pyramid ends before a side falls below this
 # GP-GAN (Wu et al., 2019) weighs colours by 1 and blurs by 0.5 px: a seam fades over about 1 px of
 # the picture this is applied to. Ours is 16 px wide, so that it fades over a sixteenth of any side.
 COLOUR_WEIGHT, COLOUR_SIGMA_PX, COLOUR_SIDE_PX = 1.0, 0.5, 16
+SOLVER_SIDE_PX = 256  # longer sides are solved on a coarser grid; the rest is carried by the rim
+NEAREST = 3  # border pixels whose mean a hole's pixel takes over there
 SEAM_TOLERANCE = 1e-3  # a quarter of a grey level
 MAX_SOLVER_STEPS = 200
 
@@ -163,20 +167,60 @@ def _corrected(rgb, known, mask, colour_weight, sigma_px):
     for part, hole in _holes_with_rims(mask):
         border = ndimage.binary_dilation(hole) & ~hole
         missing = known[part][border] - rgb[part][border]
-        room = _fast_room(hole)
-        u = correction(missing, np.pad(border, room), colour_weight, sigma_px)
-        result[part][hole] += u[: hole.shape[0], : hole.shape[1]][hole]
+        result[part][hole] += _carried(missing, border, hole, colour_weight, sigma_px)
     return result
 
 
-def _fast_room(hole):
+def _carried(values, border, hole, colour_weight, sigma_px):
+    """correction() at the hole's pixels [m,C], of sides above SOLVER_SIDE_PX in two parts: cell by
+    cell on a coarser grid, and what the border's pixels have beyond, which fades over a cell."""
+    cell_px = -(-max(hole.shape) // SOLVER_SIDE_PX)
+    means, border_cells = _cell_means(values, border, cell_px)
+    ends = hole[-1].any(), hole[:, -1].any()
+    u = correction(
+        means,
+        np.pad(border_cells, _fast_room(border_cells.shape, ends)),
+        colour_weight * cell_px**2,
+        sigma_px / cell_px,
+    )[: border_cells.shape[0], : border_cells.shape[1]]
+    if cell_px == 1:
+        return u[hole]
+    u = _enlarged(u, cell_px, hole.shape)
+    near = np.repeat(ndimage.maximum_filter(border_cells, 5), cell_px, axis=0)
+    near = np.repeat(near, cell_px, axis=1)[: hole.shape[0], : hole.shape[1]] & hole
+    count = range(1, min(NEAREST, len(values)) + 1)
+    tree = cKDTree(np.argwhere(border))
+    distance, nearest = tree.query(np.argwhere(near), count, workers=-1)
+    share = np.clip(1 - distance[:, :1] / (cell_px + 1), 0, 1) / distance
+    share /= (1 / distance).sum(axis=1, keepdims=True)
+    beyond = (values - u[border])[nearest]
+    u[near] += np.einsum("mk,mkc->mc", share, beyond)
+    return u[hole]
+
+
+def _cell_means(values, border, cell_px):
+    """(means [k,C] of the values [n,C] in each cell that holds some, bool [h,w]: the k cells)."""
+    height, width = (-(-n // cell_px) for n in border.shape)
+    rows, columns = np.nonzero(border)
+    cells, count = rows // cell_px * width + columns // cell_px, height * width
+    number = np.bincount(cells, minlength=count)
+    used = number > 0
+    sums = [np.bincount(cells, weights=v, minlength=count)[used] for v in values.T]
+    return np.stack(sums, axis=1) / number[used, None], used.reshape(height, width)
+
+
+def _enlarged(u, cell_px, shape):
+    """Cells [h,w,C] -> pixels [H,W,C], float32, bilinear between the cells' centres."""
+    box = (0, 0, shape[1] / cell_px, shape[0] / cell_px)
+    size, method = shape[::-1], Image.Resampling.BILINEAR
+    planes = [Image.fromarray(np.ascontiguousarray(p)) for p in u.transpose(2, 0, 1)]
+    return np.stack([np.asarray(p.resize(size, method, box)) for p in planes], axis=2)
+
+
+def _fast_room(shape, ends):
     """np.pad's widths that make the transform's sides products of small primes: room beyond the
     border hardly matters. None where the hole ends at the picture's edge, where u lies flat."""
-    ends = (hole[-1], hole[:, -1])
-    return [
-        (0, 0 if end.any() else fft.next_fast_len(n, real=True) - n)
-        for n, end in zip(hole.shape, ends)
-    ]
+    return [(0, 0 if end else fft.next_fast_len(n, real=True) - n) for n, end in zip(shape, ends)]
 
 
 def correction(values, border, colour_weight=0.0, sigma_px=0.0):

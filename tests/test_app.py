@@ -12,7 +12,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from app import EXAMPLES, build_demo
+from app import EXAMPLES, SEAMS, build_demo
 from inpaint_hub import InvertFillEncoder, InvertFillPipeline, StyleGAN2Generator
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -89,6 +89,18 @@ def test_photo_and_mask_endpoint_keeps_known_pixels(client, photo, tmp_path):
         result = Image.open(path)
         assert result.format == "PNG"
         assert np.array_equal(np.array(result)[~hole], np.array(Image.open(photo))[~hole])
+
+
+def test_each_seam_is_another_fill_with_the_same_known_pixels(client, photo, tmp_path):
+    hole = half_hole()
+    inputs = handle_file(photo), handle_file(mask_file(tmp_path, hole)), 0, 1, 0, False, 0
+    fills = set()
+    for _, seam in SEAMS:
+        _, gallery = client.predict(*inputs, seam, api_name="/inpaint_image_and_mask")
+        result = np.array(Image.open(gallery_paths(gallery)[0]))
+        assert np.array_equal(result[~hole], np.array(Image.open(photo))[~hole])
+        fills.add(result[hole].tobytes())
+    assert len(fills) == len(SEAMS)
 
 
 def test_a_mask_drawn_only_in_alpha_is_understood(client, photo, tmp_path):

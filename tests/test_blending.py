@@ -88,9 +88,13 @@ SHAPES = {
 }
 
 
+@pytest.mark.parametrize("solver_side", [256, 16])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("blend", BLENDS)
-def test_a_blend_keeps_constants_and_fills_that_fit_and_never_reads_the_hole(blend, shape):
+def test_a_blend_keeps_constants_and_fills_that_fit_and_never_reads_the_hole(
+    blend, shape, solver_side, monkeypatch
+):
+    monkeypatch.setattr(blending, "SOLVER_SIDE_PX", solver_side)
     mask = SHAPES[shape]
     grey = np.full((64, 64, 3), 0.3, np.float32)
     np.testing.assert_allclose(blend_fill(grey, grey, mask, blend)[mask], 0.3, atol=1e-6)
@@ -103,8 +107,10 @@ def test_a_blend_keeps_constants_and_fills_that_fit_and_never_reads_the_hole(ble
         np.testing.assert_allclose(fits, known[mask], atol=0.05 if blend == "laplacian" else 2e-3)
 
 
+@pytest.mark.parametrize("solver_side", [256, 16])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_poisson_removes_an_offset_whole(shape):
+def test_poisson_removes_an_offset_whole(shape, solver_side, monkeypatch):
+    monkeypatch.setattr(blending, "SOLVER_SIDE_PX", solver_side)
     mask = SHAPES[shape]
     result = blend_fill(waves(shift=0.2), waves(), mask, "poisson")
     np.testing.assert_allclose(result[mask], waves()[mask], atol=2e-3)
@@ -137,6 +143,26 @@ def test_poisson_solves_the_equation_of_each_pixel(many_holes, monkeypatch):
     expected = fill[mask] + dense_harmonic(mask, (known - fill).astype(np.float64))
     result = blend_fill(fill, known, mask, "poisson")
     np.testing.assert_allclose(result[mask], expected, atol=4e-3)
+
+
+@pytest.mark.parametrize("blend", ["poisson", "gp"])
+def test_a_long_side_solved_on_cells_meets_the_border_as_closely_as_pixel_by_pixel(
+    blend, monkeypatch
+):
+    side, rng = 300, np.random.default_rng(0)
+    mask = disc(side, 90)
+    mask[:20, 250:] = mask[130:135, 10:40] = True
+    known = waves(side) + 0.05 * rng.standard_normal((side, side, 3)).astype(np.float32)
+    fill = waves(side, 0.2) + 0.1 * np.sin(np.arange(side) / 9, dtype=np.float32)[:, None, None]
+    results = {}
+    for solver_side in (side, 100):
+        monkeypatch.setattr(blending, "SOLVER_SIDE_PX", solver_side)
+        results[solver_side] = blend_fill(fill, known, mask, blend)
+    exact, coarse = results.values()
+    assert 0 < np.abs(coarse - exact)[mask].mean() < 0.05 * np.abs(exact - fill)[mask].mean()
+    rim = mask & ~ndimage.binary_erosion(mask, border_value=1)
+    jumps = [np.abs(r - waves(side))[rim].mean() for r in (coarse, exact, fill)]
+    assert jumps[0] < 1.2 * jumps[1] < 0.5 * jumps[2]
 
 
 def test_gp_corrects_the_rim_and_keeps_the_fills_colours_inside():
