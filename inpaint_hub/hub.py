@@ -316,6 +316,20 @@ def _sharded_state(index):
     return state
 
 
+def create_repository(repo_id, *, private=None, token=None):
+    """Whole name of the Hub repository, which is created if need be; private: as push_folder's.
+
+    Raises: PermissionError where the Hub does not let this user write there.
+    """
+    try:
+        return HfApi(token=token).create_repo(repo_id, private=private, exist_ok=True).repo_id
+    except (HfHubHTTPError, OSError) as error:
+        raise PermissionError(
+            f"cannot write to the Hub repository {repo_id!r} ({error}); log in with "
+            "`hf auth login`, give a token that may write, or choose a repository of yours"
+        ) from error
+
+
 def push_folder(
     folder,
     repo_id,
@@ -334,7 +348,7 @@ def push_folder(
     files. keep_card: leave a README.md that the repository has as it is.
     """
     api = HfApi(token=token)
-    repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+    repo_id = create_repository(repo_id, private=private, token=token)
     keep_card = keep_card and api.file_exists(repo_id, CARD, revision=branch)
     return api.upload_folder(
         repo_id=repo_id,

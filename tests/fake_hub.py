@@ -11,10 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class FakeHub:
     """`with FakeHub() as hub:` serves at hub.address; hub.repositories is {id: {path: bytes}},
-    hub.downloads the files that were read, hub.created the requests to create a repository."""
+    hub.downloads the files that were read, hub.created the requests to create a repository,
+    hub.refused the names that nobody may create."""
 
     def __init__(self):
         self.repositories, self.downloads, self.created = {}, [], []
+        self.refused = set()
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -50,6 +52,8 @@ class FakeHub:
             return reply(request, {"errors": [], "warnings": []})
         if path == "/api/repos/create":
             fields = json.loads(body)
+            if fields["name"] in self.refused:
+                return reply(request, {"error": "You may not write here"}, 403)
             self.created.append(fields)
             name = f"{fields.get('organization') or 'me'}/{fields['name']}"
             self.repositories.setdefault(name, {})

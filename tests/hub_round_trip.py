@@ -171,6 +171,24 @@ def a_finished_run_uploads_its_pipeline_card_and_samples(hub, pipe, home):
     StyleGAN2Discriminator.from_pretrained("me/trained", subfolder="discriminator")
 
 
+def a_run_that_may_not_upload_ends_before_its_first_step(hub, pipe, home):
+    from training_runs import TINY
+
+    from inpaint_hub.training import TrainConfig, train
+
+    hub.refused.add("not-mine")
+    output_dir = Path(home) / "refused"
+    run = {**TINY, "method": "stylegan2", "train_data_dir": str(Path(home) / "pictures")}
+    push = {"push_to_hub": True, "hub_model_id": "me/not-mine", "output_dir": str(output_dir)}
+    try:
+        train(TrainConfig(**run, **push))
+    except PermissionError as error:
+        assert "'me/not-mine'" in str(error) and "hf auth login" in str(error), error
+    else:
+        raise AssertionError("trained for nothing")
+    assert not list(output_dir.rglob("*.safetensors"))
+
+
 def what_is_cached_loads_without_a_hub(pipe):
     from inpaint_hub import InvertFillEncoder, InvertFillPipeline
 
@@ -205,6 +223,7 @@ def main(home):
             what_is_not_there_is_named_with_the_reason,
             diffusers_own_class_loads_a_repository_that_says_how,
             a_finished_run_uploads_its_pipeline_card_and_samples,
+            a_run_that_may_not_upload_ends_before_its_first_step,
         ):
             fact(hub, pipe, home)
             print(fact.__name__)

@@ -37,7 +37,7 @@ from inpaint_hub.training.checkpoint import (
     usable_checkpoint,
     write_checkpoint,
 )
-from inpaint_hub.training.release import release
+from inpaint_hub.training.release import prepare_upload, release
 from inpaint_hub.training.samples import sample_grid
 from inpaint_hub.training.step import component_config
 
@@ -345,6 +345,8 @@ class Run:
         )
         used = self.accelerator.mixed_precision
         self.config = config = dataclasses.replace(config, mixed_precision=used)
+        if config.push_to_hub and self.accelerator.is_main_process:
+            prepare_upload(config, self.output_dir)  # now rather than after hours of training
         set_seed(config.seed)
         torch.backends.cuda.matmul.allow_tf32 = config.allow_tf32
         torch.backends.cudnn.allow_tf32 = config.allow_tf32

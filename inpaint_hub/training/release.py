@@ -20,6 +20,18 @@ PRIVATE = {
 }
 
 
+def prepare_upload(config, output_dir):
+    """Create the repository that `release` will upload to; returns its whole name.
+
+    Raises: PermissionError where the Hub does not let this user write there.
+    """
+    return hub.create_repository(
+        config.hub_model_id or output_dir.name,
+        private=config.hub_private_repo or None,
+        token=config.hub_token or None,
+    )
+
+
 def release(method, config, output_dir, step, values):
     """Write the finished pipeline with its card, and upload it where that is asked for.
 
