@@ -10,6 +10,7 @@ import torch
 from test_pipelines import mask_of, middle_hole, photo, seeded, tiny_gan, tiny_pipeline
 
 from inpaint_hub import (
+    DualPathPipeline,
     InvertFillEncoder,
     InvertFillPipeline,
     PSPEncoder,
@@ -200,7 +201,9 @@ def test_a_batch_norm_folds_into_a_convolution_with_a_bias():
     assert relative_error(fold_batch_norm(conv, norm)(x), norm(conv(x))) < 1e-5
 
 
-@pytest.fixture(params=[InvertFillPipeline, PSPPipeline], ids=lambda cls: cls.__name__)
+@pytest.fixture(
+    params=[InvertFillPipeline, PSPPipeline, DualPathPipeline], ids=lambda cls: cls.__name__
+)
 def pipe(request):
     return tiny_pipeline(request.param)
 
@@ -256,17 +259,23 @@ def test_optimizing_changes_nothing_that_is_saved(pipe, tmp_path):
 
 
 def test_the_forms_follow_the_weights(pipe):
+    def inverted(result):
+        return getattr(result, "inverted", result.generated)
+
     pipe.optimize(dtype=torch.float32)
-    first = called(pipe, {}).generated
+    first = inverted(called(pipe, {}))
     with torch.no_grad():
         pipe.gan.synthesis.blocks["32"].to_rgb.bias.add_(1)
-    assert relative_error(called(pipe, {}).generated, first + 1) < 1e-4
-    with torch.no_grad():
-        for parameter in pipe.encoder.parameters():
-            parameter.mul_(1.2)
-    changed = called(pipe, {}).generated
-    assert relative_error(called(pipe.optimize(None), {}).generated, changed) < 1e-4
-    assert relative_error(changed, first + 1) > 1e-3
+    assert relative_error(inverted(called(pipe, {})), first + 1) < 1e-4
+    for name in set(pipe.components) - {"gan"}:
+        before = called(pipe, {}).generated
+        with torch.no_grad():
+            for parameter in getattr(pipe, name).parameters():
+                parameter.mul_(1.2)
+        changed = called(pipe, {}).generated
+        assert relative_error(changed, before) > 1e-4
+        assert relative_error(called(pipe.optimize(None), {}).generated, changed) < 1e-4
+        pipe.optimize(dtype=torch.float32)
 
 
 def test_gradients_come_from_the_definition(pipe):
@@ -332,6 +341,19 @@ def test_without_openvino_the_engine_is_eager(pipe, monkeypatch):
     with pytest.warns(UserWarning, match="pip install .*the engine is 'eager'"):
         pipe.optimize("openvino", dtype=torch.float32)
     assert relative_error(called(pipe, {}).generated, expected) < 1e-4
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="an optional extra")
+def test_openvino_runs_all_three_networks_of_dual_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    pipe = tiny_pipeline(DualPathPipeline)
+    expected = called(pipe, OPTIONS[2])
+    result = called(pipe.optimize("openvino", dtype=torch.float32), OPTIONS[2])
+    assert relative_error(result.generated, expected.generated) < 1e-4
+    assert relative_error(result.inverted, expected.inverted) < 1e-4
+    for r, offset in expected.offsets.items():
+        assert relative_error(result.offsets[r], offset) < 1e-3
+    assert len(list(tmp_path.rglob("*.xml"))) == 3
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="an optional extra")

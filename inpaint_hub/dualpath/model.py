@@ -133,7 +133,7 @@ class DualPathInpainter(HubModel):
         offsets = {}
 
         def fuse(x):
-            r = x.shape[-1]
+            r = int(x.shape[-1])  # a number while it is traced, too
             if str(r) in self.fusions:
                 x, offset = self.fusions[str(r)](x, semantic_features[r], mask)
                 if offset is not None:

@@ -23,6 +23,8 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from inpaint_hub import __version__
+from inpaint_hub.dualpath import DualPathInpainter
+from inpaint_hub.dualpath.inference import InferenceInpainter
 from inpaint_hub.inversion.inference import InferenceEncoder
 from inpaint_hub.stylegan2.inference import InferenceSynthesis, has_fast_bf16
 from inpaint_hub.stylegan2.synthesis import SynthesisNetwork
@@ -56,6 +58,8 @@ def install(pipeline, engine, dtype):
                 install_on(module, EncoderForm, engine, dtype)
             elif isinstance(module, SynthesisNetwork):
                 install_on(module, SynthesisForm, engine, dtype)
+            elif isinstance(module, DualPathInpainter):
+                install_on(module, InpainterForm, engine, dtype)
 
 
 def openvino_is_missing(models):
@@ -136,12 +140,17 @@ class SynthesisForm(InferenceSynthesis):
             converted = Converted(network, precision)
             plain = self.run
 
-            def run(*arguments):
-                keep = arguments[-1]  # feature maps are for research: no engine for them
-                return plain(*arguments) if keep else (converted(picture, *arguments[:-1]), {})
-
             def picture(*arguments):
                 return plain(*arguments)[0]
+
+            def picture_and_features(*arguments):
+                return plain(*arguments, keep=True)
+
+            def run(*arguments):
+                *arguments, keep = arguments
+                if keep:
+                    return converted(picture_and_features, *arguments)
+                return converted(picture, *arguments), {}
 
             self.run = run
 
@@ -158,6 +167,20 @@ class EncoderForm(InferenceEncoder):
         elif engine == "openvino":
             converted, network = Converted(encoder, precision), self.network
             self.run = lambda *inputs: converted(network, *inputs)
+
+
+class InpainterForm(InferenceInpainter):
+    """InferenceInpainter, run by an engine."""
+
+    def __init__(self, inpainter, engine, dtype):
+        if engine == "openvino":
+            dtype, precision = torch.float32, openvino_precision(dtype)
+        super().__init__(inpainter, dtype)
+        if engine == "compile":
+            self.run = compiled(self.run, next(inpainter.parameters()).device)
+        elif engine == "openvino":
+            converted, network_run = Converted(inpainter, precision), self.run
+            self.run = lambda *inputs: converted(network_run, *inputs)
 
 
 def openvino_precision(dtype):
@@ -215,7 +238,8 @@ class Converted:
 
     def one(self, function, tensors, structure):
         """(tensors of one sample's result, their structure)."""
-        key = (str(structure), *(tuple(t.shape) for t in tensors))
+        name = getattr(function, "__name__", type(function).__name__)
+        key = (name, str(structure), *(tuple(t.shape) for t in tensors))
         if key not in self.networks:
             self.networks[key] = self.load(function, tensors, structure, key)
         network, result_structure = self.networks[key]
