@@ -2,12 +2,14 @@
 
     python -m benchmarks.pictures [--rivals DIR ...]
 
-docs/before_after.png: holes in the face, and what the bundled weights fill in (mask_blur=6).
+docs/before_after.png: holes in the face, and what the bundled weights fill in; blended (gp), as the
+demo does.
 docs/methods.png: one mask of each coverage band; masked, each method, original. The masks are the
 first ones drawn, not chosen.
 docs/samples.png: four answers to one hole; with noise alone, and with variation=0.3;
 blended (gp).
-docs/failures.png: what the weights cannot do; masked, filled, original, one column for each case.
+docs/failures.png: what the weights cannot do; masked, filled (gp), original, one column for each
+case.
 """
 
 import argparse
@@ -89,7 +91,7 @@ def main():
     masks = masks_of(len(large), arguments.seed)
     rows = [
         [masked_picture(large, m) for m in masks],
-        [filled(ours, large, m, mask_blur=6) for m in masks],
+        [filled(ours, large, m, blend="gp") for m in masks],
     ]
     grid(rows, 160).save(ROOT / "docs" / "before_after.png")
     side = ours.resolution
@@ -113,7 +115,7 @@ def main():
     for file, mask_of in FAILURES.values():
         photo = square(file)
         mask = mask_of(len(photo))
-        columns.append([masked_picture(photo, mask), filled(ours, photo, mask), photo])
+        columns.append([masked_picture(photo, mask), filled(ours, photo, mask, blend="gp"), photo])
     grid(list(zip(*columns)), 192).save(ROOT / "docs" / "failures.png")
 
 

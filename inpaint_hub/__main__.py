@@ -14,6 +14,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from inpaint_hub import folders, load_pipeline
+from inpaint_hub.blending import BLENDS
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "weights" / "dualpath-faces-128"
 LOSSLESS = {".png", ".tif", ".tiff", ".bmp"}
@@ -51,6 +52,15 @@ def build_parser():
     parser.add_argument("--mask_dilate", type=int, default=0, help="grow the hole by so many px")
     parser.add_argument(
         "--mask_blur", type=int, default=0, help="soften the fill's rim over so many px"
+    )
+    parser.add_argument(
+        "--blend", choices=BLENDS, default="gp", help="how the fill meets the picture (default: gp)"
+    )
+    parser.add_argument(
+        "--variation",
+        type=float,
+        default=0.0,
+        help="with --seed: how far from the likeliest fill, 0 to 1; 0.3 is visibly another",
     )
     parser.add_argument("--invert_mask", action="store_true", help="black is repainted, not white")
     parser.add_argument("--seed", type=int, help="draw the generator's noise from this seed")
@@ -183,9 +193,8 @@ def main(argv=None):
         wanted = [job for job in jobs if not folders.is_done(job)]
     share = share_of(wanted, state)
     main_process = state is None or state.is_main_process
-    options = {
-        name: getattr(arguments, name) for name in ("padding_mask_crop", "mask_dilate", "mask_blur")
-    }
+    names = ("padding_mask_crop", "mask_dilate", "mask_blur", "blend", "variation")
+    options = {name: getattr(arguments, name) for name in names}
     with tqdm(total=len(share), unit="image", disable=one or not main_process) as bar:
         report = folders.fill_files(
             pipe,

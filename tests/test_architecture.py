@@ -33,7 +33,7 @@ MAY_IMPORT = {
     | {"masks", "losses", "data", "invertfill", "dualpath", "comodgan"}
     | {"pipelines"},
     "folders": {"images"},  # the pipeline is passed in
-    "__main__": {"__init__", "pipelines", "images", "masks", "folders"},
+    "__main__": {"__init__", "pipelines", "images", "masks", "folders", "blending"},
     "__init__": None,  # loads names on demand
 }
 ONLY_IN = {

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from test_pipelines import tiny_pipeline
 
 from inpaint_hub import folders as files
+from inpaint_hub import load_pipeline
 from inpaint_hub.__main__ import main
 
 ROOT = Path(__file__).parent.parent
@@ -129,6 +131,28 @@ def test_a_seed_repeats_the_result_and_the_default_is_one_picture(folders, model
         run(folders, model, "images/a.png", "masks/a.png", "out.png", "--seed", seed)
         results.append((folders / "out.png").read_bytes())
     assert results[0] == results[1] != results[2]
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--blend", "none"), ("--variation", "0.5", "--seed", "1")], ids=str
+)
+def test_seams_and_variation_are_the_pipelines(folders, model, options):
+    given = dict(zip(options[::2], options[1::2]))
+    assert run(folders, model, "images/a.png", "masks/a.png", "out.png", *options) == 0
+    check(folders, "images/a.png", "out.png")
+    pipe = load_pipeline(model)
+    expected = pipe(
+        Image.open(folders / "images" / "a.png"),
+        Image.open(folders / "masks" / "a.png"),
+        blend=given.get("--blend", "gp"),
+        variation=float(given.get("--variation", 0)),
+        generator=[torch.Generator().manual_seed(1)] if "--seed" in given else None,
+    ).images[0]
+    other = pipe(
+        Image.open(folders / "images" / "a.png"), Image.open(folders / "masks" / "a.png")
+    ).images[0]
+    assert np.array_equal(np.array(Image.open(folders / "out.png")), np.array(expected))
+    assert (given == {"--blend": "none"}) == np.array_equal(np.array(expected), np.array(other))
 
 
 @pytest.mark.parametrize(
