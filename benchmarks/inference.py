@@ -24,6 +24,7 @@ from PIL import Image
 from benchmarks import measuring
 from benchmarks.reference_stylegan2 import ReferenceGenerator
 from inpaint_hub import InvertFillEncoder, InvertFillPipeline, StyleGAN2Generator, load_pipeline
+from inpaint_hub.blending import BLENDS
 from inpaint_hub.compositing import mask_out
 from inpaint_hub.stylegan2.inference import has_fast_bf16
 
@@ -43,7 +44,7 @@ def photo_with_hole(size, seed=0):
     return photo, hole
 
 
-def stage_seconds(pipe, photo, mask):
+def stage_seconds(pipe, photo, mask, blend):
     """{stage: seconds} of one fill."""
     marks = [time.perf_counter()]
 
@@ -57,7 +58,7 @@ def stage_seconds(pipe, photo, mask):
     seen = prepared.masked(slice(None))
     latent = mark(pipe.encode(*seen))
     rendered = mark(pipe.render(latent, *seen))
-    mark(pipe.composite(prepared, rendered["generated"]))
+    mark(pipe.composite(prepared, rendered["generated"], blend=blend))
     return dict(zip(STAGES, np.diff(marks).tolist()))
 
 
@@ -72,8 +73,10 @@ def measure_photos(arguments, device):
         pipe.optimize(None if engine == "none" else engine)
         for size in arguments.sizes:
             photo, hole = photo_with_hole(size)
-            stage_seconds(pipe, photo, hole)  # warm-up
-            runs = [stage_seconds(pipe, photo, hole) for _ in range(arguments.repeats)]
+            stage_seconds(pipe, photo, hole, arguments.blend)  # warm-up
+            runs = [
+                stage_seconds(pipe, photo, hole, arguments.blend) for _ in range(arguments.repeats)
+            ]
             medians = [statistics.median(run[stage] for run in runs) * 1e3 for stage in STAGES]
             whole = statistics.median(sum(run.values()) for run in runs) * 1e3
             rows.append(
@@ -226,6 +229,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default=str(ROOT / "weights" / "invertfill-faces-64"))
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 2048])
+    parser.add_argument("--blend", choices=BLENDS, default="none", help="of photos: the seam")
     parser.add_argument("--repeats", type=int, default=20)
     engines = ("none", "eager", "compile", "openvino")
     parser.add_argument("--engines", nargs="+", choices=engines, default=["none", "eager"])
