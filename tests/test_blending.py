@@ -155,14 +155,16 @@ def test_a_long_side_solved_on_cells_meets_the_border_as_closely_as_pixel_by_pix
     known = waves(side) + 0.05 * rng.standard_normal((side, side, 3)).astype(np.float32)
     fill = waves(side, 0.2) + 0.1 * np.sin(np.arange(side) / 9, dtype=np.float32)[:, None, None]
     results = {}
-    for solver_side in (side, 100):
+    for solver_side in (side, 50):
         monkeypatch.setattr(blending, "SOLVER_SIDE_PX", solver_side)
         results[solver_side] = blend_fill(fill, known, mask, blend)
     exact, coarse = results.values()
-    assert 0 < np.abs(coarse - exact)[mask].mean() < 0.05 * np.abs(exact - fill)[mask].mean()
+    assert 0 < np.abs(coarse - exact)[mask].mean() < 0.08 * np.abs(exact - fill)[mask].mean()
     rim = mask & ~ndimage.binary_erosion(mask, border_value=1)
     jumps = [np.abs(r - waves(side))[rim].mean() for r in (coarse, exact, fill)]
     assert jumps[0] < 1.2 * jumps[1] < 0.5 * jumps[2]
+    detail = [(r - waves(side))[rim].ravel() for r in (coarse, exact)]  # the border's, carried on
+    assert np.corrcoef(*detail)[0, 1] > 0.85
 
 
 def test_gp_corrects_the_rim_and_keeps_the_fills_colours_inside():

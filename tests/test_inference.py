@@ -17,7 +17,7 @@ from inpaint_hub import (
     PSPPipeline,
 )
 from inpaint_hub.inversion.inference import InferenceEncoder, fold_batch_norm, fold_inside
-from inpaint_hub.pipelines.engines import SynthesisForm
+from inpaint_hub.pipelines.engines import Substitute, SynthesisForm
 from inpaint_hub.stylegan2.inference import UP_FORMS, InferenceSynthesis, best_dtype
 
 ARGUMENTS = (photo(), mask_of(middle_hole()))
@@ -230,6 +230,15 @@ def test_an_optimized_pipeline_fills_alike(pipe, options):
     assert relative_error(result.generated, expected.generated) < 1e-4
     plain = pipe.optimize(engine=None)
     assert torch.equal(called(plain, options).generated, expected.generated)
+
+
+def test_every_network_of_a_pipeline_has_a_form(pipe):
+    pipe.optimize(dtype=torch.float32)
+    called(pipe, {})
+    networks = [pipe.gan.synthesis, *(n for k, n in pipe.components.items() if k != "gan")]
+    for network in networks:
+        assert isinstance(network.forward.__self__, Substitute), type(network).__name__
+        assert network.forward.__self__.made is not None, type(network).__name__
 
 
 def test_bf16_keeps_known_pixels_and_comes_close_in_the_hole(pipe):

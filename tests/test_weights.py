@@ -20,6 +20,7 @@ LARGEST_BYTES = {
     "invertfill-faces-128": 20e6,
     "dualpath-faces-128": 28e6,
     "invertfill-scenes-128": 20e6,
+    "dualpath-scenes-128": 28e6,
     "stylegan2-faces-128": 6e6,
 }
 # Of the error of a hole filled with the mean colour of the rest.
@@ -82,11 +83,12 @@ def test_four_answers_to_one_hole_differ_visibly():
     assert min(gaps) > 3  # grey levels of 255
 
 
-def test_the_landscapes_weights_fill_and_keep_what_is_known():
+@pytest.mark.parametrize("name", ["invertfill-scenes-128", "dualpath-scenes-128"])
+def test_the_landscapes_weights_fill_and_keep_what_is_known(name):
     photo = np.asarray(Image.open(ROOT / "examples" / "astronaut.png").convert("RGB"))
     hole = np.zeros(photo.shape[:2], bool)
     hole[:150] = True
-    filled = np.asarray(bundled("invertfill-scenes-128")(Image.fromarray(photo), hole).images[0])
+    filled = np.asarray(bundled(name)(Image.fromarray(photo), hole).images[0])
     assert np.array_equal(filled[~hole], photo[~hole]) and filled[hole].std() > 1
 
 
