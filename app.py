@@ -64,7 +64,17 @@ def checked(photo, mask):
 def build_demo(pipe):
     """The page around a loaded pipeline."""
 
-    def fill(photo, mask, seed, num_results, variation, around_holes, soft_seam, seam):
+    def inpaint_image_and_mask(
+        photo,
+        mask,
+        seed=0,
+        num_results=1,
+        variation=0.0,
+        around_holes=False,
+        soft_seam=0,
+        seam="gp",
+    ):
+        """Photo and mask (white = fill) -> (before, after), all results."""
         photo, mask = checked(photo, mask)
         generators = [torch.Generator().manual_seed(int(seed) + i) for i in range(int(num_results))]
         try:
@@ -96,20 +106,9 @@ def build_demo(pipe):
             photo, mask = from_editor(editor)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        return fill(photo, mask, seed, num_results, variation, around_holes, soft_seam, seam)
-
-    def inpaint_image_and_mask(
-        photo,
-        mask,
-        seed=0,
-        num_results=1,
-        variation=0.0,
-        around_holes=False,
-        soft_seam=0,
-        seam="gp",
-    ):
-        """Photo and mask (white = fill) -> (before, after), all results."""
-        return fill(photo, mask, seed, num_results, variation, around_holes, soft_seam, seam)
+        return inpaint_image_and_mask(
+            photo, mask, seed, num_results, variation, around_holes, soft_seam, seam
+        )
 
     def paint_random(editor):
         """A random hole on the photo, for those who cannot draw."""
