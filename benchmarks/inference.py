@@ -26,7 +26,7 @@ from benchmarks.reference_stylegan2 import ReferenceGenerator
 from inpaint_hub import InvertFillEncoder, InvertFillPipeline, StyleGAN2Generator, load_pipeline
 from inpaint_hub.blending import BLENDS
 from inpaint_hub.compositing import mask_out
-from inpaint_hub.stylegan2.inference import has_fast_bf16
+from inpaint_hub.engines.precision import has_fast_bf16
 
 ROOT = Path(__file__).parent.parent
 STAGES = ("preprocess", "encode", "generate", "composite")

@@ -13,6 +13,7 @@ The map, in the order the data flows:
     stylegan2           the generator, and its discriminator
     blending            seams inside the hole: feather, Laplacian, Poisson, Gaussian-Poisson
     pipelines           preprocess -> encode -> generate -> composite, as diffusers pipelines
+    engines             the networks' fast forms: pipe.optimize()
     folders             many files at once: python -m inpaint_hub
     hub                 models on disk and on the Hugging Face Hub
 

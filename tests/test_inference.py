@@ -16,9 +16,11 @@ from inpaint_hub import (
     PSPEncoder,
     PSPPipeline,
 )
-from inpaint_hub.inversion.inference import InferenceEncoder, fold_batch_norm, fold_inside
-from inpaint_hub.pipelines.engines import Substitute, SynthesisForm
-from inpaint_hub.stylegan2.inference import UP_FORMS, InferenceSynthesis, best_dtype
+from inpaint_hub.engines.encoder import InferenceEncoder, fold_batch_norm, fold_inside
+from inpaint_hub.engines.install import Substitute, form_of
+from inpaint_hub.engines.precision import best_dtype
+from inpaint_hub.engines.synthesis import InferenceSynthesis
+from inpaint_hub.engines.up_convolution import UP_FORMS
 
 ARGUMENTS = (photo(), mask_of(middle_hole()))
 
@@ -388,7 +390,7 @@ def test_a_generator_is_compiled_as_one_graph(gan, monkeypatch):
     monkeypatch.setattr(torch, "compile", compile)  # the real back end takes a minute
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    form = SynthesisForm(gan.synthesis, "compile", torch.float32)
+    form = form_of(InferenceSynthesis, gan.synthesis, "compile", torch.float32)
     for count in (2, 1, 2, 1):
         inputs = synthesis_inputs(gan, count)
         assert relative_error(form(*inputs), gan.synthesis(*inputs)) < 1e-4

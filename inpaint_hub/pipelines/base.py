@@ -17,11 +17,10 @@ from diffusers.pipelines import pipeline_loading_utils
 from diffusers.utils import BaseOutput, replace_example_docstring
 from PIL import Image
 
-from inpaint_hub import crops, hub
+from inpaint_hub import crops, engines, hub
 from inpaint_hub.blending import BLENDS, blend_fill, dilate
 from inpaint_hub.compositing import mask_out
 from inpaint_hub.images import read_images, read_masks, to_tensor, to_unit, write_pictures
-from inpaint_hub.pipelines import engines
 
 # diffusers saves and loads only components whose base class stands in these tables; ours is looked
 # up by name in the top-level package. One test fails loudly should the tables move. It is done here

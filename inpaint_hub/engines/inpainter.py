@@ -4,7 +4,7 @@ import copy
 
 import torch
 
-from inpaint_hub.stylegan2.inference import best_dtype
+from inpaint_hub.engines.precision import best_dtype
 
 
 class InferenceInpainter:

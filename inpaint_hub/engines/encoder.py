@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from inpaint_hub.stylegan2.inference import best_dtype, blur_kernel
+from inpaint_hub.engines.precision import best_dtype
+from inpaint_hub.engines.up_convolution import blur_kernel
 from inpaint_hub.stylegan2.layers import LRELU_GAIN, LRELU_SLOPE, EqualConv2d, EqualLinear
 
 
