@@ -19,6 +19,12 @@ def decoder_widths(resolution, channels):
     }
 
 
+def instance_norm2d(channels):
+    """Instance norm with a scale and an offset, as a group norm of one channel a group: torch's
+    own copies channels-last maps to another layout and back."""
+    return nn.GroupNorm(channels, channels)
+
+
 class GatedConv2d(nn.Module):
     """lrelu(norm(conv(x))) * sigmoid(conv(x)): a convolution that learns where its input can be
     trusted (Yu et al., "Free-Form Image Inpainting with Gated Convolution", 2019)."""
@@ -29,7 +35,7 @@ class GatedConv2d(nn.Module):
         # A bias would be taken out again by the norm.
         self.feature = nn.Conv2d(in_channels, out_channels, kernel_size, bias=not norm, **options)
         self.gate = nn.Conv2d(in_channels, out_channels, kernel_size, **options)
-        self.norm = nn.InstanceNorm2d(out_channels, affine=True) if norm else nn.Identity()
+        self.norm = instance_norm2d(out_channels) if norm else nn.Identity()
 
     def forward(self, x):
         feature = F.leaky_relu(self.norm(self.feature(x)), SLOPE)
@@ -43,10 +49,10 @@ class DilatedBlock(nn.Module):
         super().__init__()
         self.residual = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False),
-            nn.InstanceNorm2d(channels, affine=True),
+            instance_norm2d(channels),
             nn.LeakyReLU(SLOPE),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.InstanceNorm2d(channels, affine=True),
+            instance_norm2d(channels),
         )
 
     def forward(self, x):
@@ -62,7 +68,7 @@ class DecoderStage(nn.Module):
         self.join = nn.Conv2d(
             out_channels + skip_channels, out_channels, 3, padding=1, bias=not norm
         )
-        self.norm = nn.InstanceNorm2d(out_channels, affine=True) if norm else nn.Identity()
+        self.norm = instance_norm2d(out_channels) if norm else nn.Identity()
 
     def forward(self, x, skip):
         x = F.interpolate(x, scale_factor=2, mode="nearest")

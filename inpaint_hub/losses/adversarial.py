@@ -1,5 +1,5 @@
-"""Losses of the GAN game (SPEC C6): non-saturating logistic loss, R1, path length. Scores are
-[N,1] logits."""
+"""Losses of the GAN game (SPEC C6): non-saturating logistic loss, hinge loss, R1, path length.
+Scores are [N,1] logits, or [N,1,h,w] of patches."""
 
 import math
 
@@ -7,14 +7,44 @@ import torch
 import torch.nn.functional as F
 
 
-def generator_loss(fake_scores):
-    """Mean of softplus(-D(G(z))): the non-saturating logistic loss (Goodfellow et al., 2014)."""
-    return F.softplus(-fake_scores).mean()
+def share(values, hole=None):
+    """Mean of `values` [N,1,h,w] over the places of hole [N,1,h,w] (1 = hole); over all without."""
+    if hole is None:
+        return values.mean()
+    return (values * hole).sum() / hole.sum().clamp(min=1)
 
 
-def discriminator_loss(real_scores, fake_scores):
-    """Mean of softplus(-D(x)) plus mean of softplus(D(G(z)))."""
-    return F.softplus(-real_scores).mean() + F.softplus(fake_scores).mean()
+def generator_loss(fake_scores, hole=None):
+    """Mean of softplus(-D(G(z))): the non-saturating logistic loss (Goodfellow et al., 2014).
+
+    hole [N,1,h,w], here and below: which logits are of a hole; only those are counted.
+    """
+    return share(F.softplus(-fake_scores), hole)
+
+
+def discriminator_loss(real_scores, fake_scores, hole=None):
+    """Mean of softplus(-D(x)) plus mean of softplus(D(G(z))).
+
+    hole [N,1,h,w], here and below: known places of a composite count as real (LaMa; Suvorov et
+    al., WACV 2022).
+    """
+    fake = F.softplus(fake_scores)
+    if hole is not None:
+        fake = torch.where(hole > 0, fake, F.softplus(-fake_scores))
+    return F.softplus(-real_scores).mean() + fake.mean()
+
+
+def hinge_generator_loss(fake_scores, hole=None):
+    """Mean of -D(G(z)) (Lim and Ye, "Geometric GAN", 2017)."""
+    return share(-fake_scores, hole)
+
+
+def hinge_discriminator_loss(real_scores, fake_scores, hole=None):
+    """Mean of max(0, 1 - D(x)) plus mean of max(0, 1 + D(G(z)))."""
+    fake = F.relu(1 + fake_scores)
+    if hole is not None:
+        fake = torch.where(hole > 0, fake, F.relu(1 - fake_scores))
+    return F.relu(1 - real_scores).mean() + fake.mean()
 
 
 def at_least_fp32(x):

@@ -80,6 +80,28 @@ class SqueezeNetFeatures(nn.Module):
         return [first, second, third]
 
 
+class ProjectionFeatures(SqueezeNetFeatures):
+    """SqueezeNet 1.1 after its first convolution and its 4th, 7th and 12th layer: four maps at
+    strides 2, 4, 8 and 16, with 64, 128, 256 and 512 channels, for projected discriminators.
+
+    Differs from SqueezeNetFeatures: the first convolution is padded, so that the maps' sides are
+    the picture's divided by their strides.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.features["0"].padding = (1, 1)
+        deeper = {9: (256, 48, 192), 10: (384, 48, 192), 11: (384, 64, 256), 12: (512, 64, 256)}
+        self.features.update({str(i): Fire(*sizes) for i, sizes in deeper.items()})
+
+    def forward(self, images01):
+        maps = super().forward(images01)
+        x = pool(maps[-1])
+        for i in range(9, 13):
+            x = self.features[str(i)](x)
+        return [*maps, x]
+
+
 def pool(x):
     return F.max_pool2d(x, 3, stride=2, ceil_mode=True)
 
@@ -87,11 +109,11 @@ def pool(x):
 NETWORKS = (SqueezeNetFeatures, VGG16Features)
 
 
-def load_perceptual_network(name_or_path):
-    """Network for the losses, frozen and in eval mode, recognised by its key names.
+def load_perceptual_network(name_or_path, kinds=NETWORKS):
+    """Network for the losses, frozen and in eval mode, recognized by its key names.
 
     name_or_path: "vgg16" (fetched from the Hub once) or the path of a safetensors file of VGG-16 or
-    SqueezeNet 1.1 with torchvision's key names.
+    SqueezeNet 1.1 with torchvision's key names. kinds: the classes to choose among.
 
     Raises: FileNotFoundError when neither a file nor the Hub is there; ValueError for a file that
     holds something else.
@@ -109,7 +131,7 @@ def load_perceptual_network(name_or_path):
     try:
         with safe_open(path, "pt") as file:
             present = set(file.keys())
-            for network_class in NETWORKS:
+            for network_class in kinds:
                 network = network_class()
                 shapes = {name: list(v.shape) for name, v in network.state_dict().items()}
                 if all(n in present and file.get_slice(n).get_shape() == shapes[n] for n in shapes):
@@ -126,6 +148,19 @@ def load_perceptual_network(name_or_path):
         f"{sorted(present)[:3]}); expected torchvision's key names and shapes, as "
         "features.0.weight; give another file"
     )
+
+
+def load_projection_network(path):
+    """ProjectionFeatures from a safetensors file of SqueezeNet 1.1, frozen and in eval mode.
+
+    Raises: as load_perceptual_network.
+    """
+    if path == "vgg16":
+        raise ValueError(
+            "projected heads read the maps of SqueezeNet 1.1, not of 'vgg16'; give its file with "
+            "--projected_network"
+        )
+    return load_perceptual_network(path, (ProjectionFeatures,))
 
 
 def perceptual_loss(maps, target_maps):

@@ -8,7 +8,8 @@ from inpaint_hub.comodgan import CoModGANGenerator
 from inpaint_hub.compositing import mask_out
 from inpaint_hub.pipelines.comodgan import CoModGANPipeline
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator
-from inpaint_hub.training.adversary import Adversary
+from inpaint_hub.training.adversary import Adversaries, Adversary
+from inpaint_hub.training.projected import ProjectedAdversary
 from inpaint_hub.training.step import TrainingMethod
 
 
@@ -38,7 +39,12 @@ class CoModGANTraining(TrainingMethod):
             mbstd_group_size=c.mbstd_group_size,
             **widths,
         )
-        self.adversary = Adversary(self, discriminator)
+        self.adversaries = Adversaries(self)
+        if c.discriminator != "none":
+            self.adversaries.add(1.0, Adversary(self, discriminator))
+        if c.projected_weight:
+            heads = ProjectedAdversary(self, gan.resolution, with_mask=True)
+            self.adversaries.add(c.projected_weight, heads)
 
     def composited(self, batch, rng):
         z = self.normal(rng, self.unwrapped(self.gan).z_dim)
@@ -46,24 +52,27 @@ class CoModGANTraining(TrainingMethod):
         return self.gan(masked, batch["mask"], z, noise_mode="random", generator=rng)
 
     def phases(self, step):
-        c = self.config
         chosen = [self.train_discriminator]
-        if c.r1_gamma and step % c.r1_interval == 0:
+        if self.adversaries.is_penalised(step):
             chosen.append(self.penalise_discriminator)
         return [*chosen, self.train_generator]
 
     def train_discriminator(self, batch, rng):
         with torch.no_grad():
             fake = self.composited(batch, rng)
-        return self.adversary.judge(batch["image"], fake, batch["mask"], rng)
+        return self.adversaries.judge(batch["image"], fake, batch["mask"], rng)
 
     def penalise_discriminator(self, batch, rng):
-        return self.adversary.penalise(batch["image"], batch["mask"], rng)
+        return self.adversaries.penalise(batch["image"], batch["mask"], rng)
 
     def train_generator(self, batch, rng):
-        loss = self.adversary.fooled(self.composited(batch, rng), batch["mask"], rng)
+        loss, logs = self.adversaries.fooled(self.composited(batch, rng), batch["mask"], rng)
         self.minimise(loss, self.gan, self.optimizer)
-        return {"generator_loss": loss}
+        return logs | {"generator_loss": loss}
+
+    def after_step(self, step):
+        super().after_step(step)
+        self.adversaries.after_step()
 
     @torch.no_grad()
     def sample_rows(self, images, masks):
@@ -82,4 +91,4 @@ class CoModGANTraining(TrainingMethod):
             yield CoModGANPipeline(gan=gan)
 
     def save_beside(self, output_dir):
-        self.adversary.save(output_dir)
+        self.adversaries.save(output_dir)

@@ -141,8 +141,10 @@ class TrainConfig:
     path_length_interval: int = option(4, "steps between path length penalties")
     path_length_decay: float = option(0.01, "share of a new length in their running mean")
     mbstd_group_size: int = option(4, "pictures compared by the discriminator's last block")
-    augment: Literal["none", "ada"] = option(
-        "none", "ada: augment what the discriminator sees, as much as it overfits"
+    augment: Literal["none", "ada", "diffaugment"] = option(
+        "none",
+        "what discriminators see; ada: augmented as much as they overfit; diffaugment: always "
+        "shifted and changed in brightness and contrast",
     )
     ada_target: float = option(0.6, "mean sign of D(real) that ADA holds")
     ada_interval: int = option(4, "steps between changes of ADA's probability")
@@ -184,8 +186,26 @@ class TrainConfig:
     adversarial_weight: float = option(
         0.0, "weight of a discriminator's loss on composites; 0 = none is trained"
     )
-    discriminator: Literal["stylegan2", "patch"] = option(
-        "stylegan2", "that discriminator: StyleGAN2's with a mask channel, or SN-PatchGAN"
+    discriminator: Literal["stylegan2", "patch", "none"] = option(
+        "stylegan2",
+        "that discriminator: StyleGAN2's with a mask channel, or SN-PatchGAN; none: stylegan2 and "
+        "comodgan train against projected heads alone",
+    )
+    adversarial_loss: Literal["logistic", "hinge"] = option("logistic", "its loss")
+    known_is_real: bool = option(
+        False, "known places of a composite count as real, where a discriminator judges places"
+    )
+    shared_fakes: bool = option(
+        False, "stylegan2: one batch of generated pictures for the discriminator's step and its own"
+    )
+    projected_weight: float = option(
+        0.0, "weight of the loss of heads on a frozen network's maps (Projected GAN); 0 = none"
+    )
+    projected_strides: str = option("4,8,16", "strides of the maps with a head, of 2,4,8,16")
+    projected_pixel_head: bool = option(False, "one more head, on the picture itself")
+    projected_learning_rate: float = option(1e-3, "Adam's step size of the heads")
+    projected_network: str = option(
+        "", "that network: SqueezeNet 1.1's safetensors file; as perceptual_network if not given"
     )
     patch_channels: int = option(64, "channels of SN-PatchGAN's first layer")
 
@@ -265,6 +285,16 @@ class TrainConfig:
             raise ValueError(
                 f"--noise_levels: {self.method} does not co-modulate style vectors; use none, or "
                 "--method invertfill"
+            )
+        if self.discriminator == "none" and not self.projected_weight:
+            raise ValueError(
+                "--discriminator none leaves nothing to train against; give --projected_weight"
+            )
+        strides = self.projected_strides.split(",")
+        if not set(strides) <= {"2", "4", "8", "16"} or len(set(strides)) < len(strides):
+            raise ValueError(
+                f"--projected_strides is {self.projected_strides!r}, expected some of 2,4,8,16, "
+                "each once, with commas between"
             )
         if self.mixed_precision == "fp16" and (
             self.method in FROM_SCRATCH or self.adversarial_weight

@@ -85,7 +85,7 @@ class DualPathTraining(InpaintingTraining):
         )
         self.track_average(self.model)
         self.objective = InpaintingObjective(self.features, self.loss_weights())
-        self.start_adversary(gan)
+        self.start_adversaries(gan)
 
     def encoder_class(self, kind):
         """The encoder's class; a DualPathPipeline's is known by its arguments."""

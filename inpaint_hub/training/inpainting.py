@@ -1,4 +1,4 @@
-"""What every method that fills holes shares in training: losses on pictures, and a discriminator on
+"""What every method that fills holes shares in training: losses on pictures, and discriminators on
 composites."""
 
 import torch
@@ -8,7 +8,8 @@ from inpaint_hub.dualpath import PatchDiscriminator
 from inpaint_hub.losses.objective import LossWeights
 from inpaint_hub.losses.perceptual import load_perceptual_network
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
-from inpaint_hub.training.adversary import Adversary
+from inpaint_hub.training.adversary import Adversaries, Adversary
+from inpaint_hub.training.projected import ProjectedAdversary
 from inpaint_hub.training.step import TrainingMethod, pipeline_class
 
 
@@ -49,27 +50,38 @@ class InpaintingTraining(TrainingMethod):
             f"{' or '.join(kind.__name__ for kind in kinds)} {purpose}"
         )
 
-    def start_adversary(self, gan):
-        """The discriminator of composites, where the config gives it a weight: StyleGAN2's starts
-        from the one that the generator was trained with, if that lies beside it."""
+    def start_adversaries(self, gan):
+        """The discriminators of composites, where the config gives them a weight: StyleGAN2's
+        starts from the one that the generator was trained with, if that lies beside it; others go
+        on from an earlier run's of the same shape."""
         c = self.config
-        self.adversary = None
-        if not c.adversarial_weight:
-            return
-        if c.discriminator == "patch":
-            discriminator = PatchDiscriminator(channels=c.patch_channels)
-        else:
-            discriminator = StyleGAN2Discriminator(
-                resolution=gan.resolution,
-                channel_base=gan.channel_base,
-                channel_max=gan.channel_max,
-                mask_channel=True,
-                mbstd_group_size=c.mbstd_group_size,
-            )
-            judge = self.discriminator_beside(c.pretrained_model_name_or_path)
-            if judge is not None and discriminator.start_from(judge):
-                self.accelerator.print("The discriminator starts from the one beside the pipeline.")
-        self.adversary = Adversary(self, discriminator)
+        self.adversaries = Adversaries(self)
+        if c.adversarial_weight:
+            patch = c.discriminator == "patch"
+            discriminator = self.patch_discriminator() if patch else self.composite_judge(gan)
+            self.adversaries.add(c.adversarial_weight, Adversary(self, discriminator))
+        if c.projected_weight:
+            heads = ProjectedAdversary(self, gan.resolution, with_mask=True)
+            self.adversaries.add(c.projected_weight, heads)
+
+    def patch_discriminator(self):
+        new = PatchDiscriminator(channels=self.config.patch_channels)
+        return self.beside(PatchDiscriminator, Adversary.subfolder, new.config) or new
+
+    def composite_judge(self, gan):
+        """StyleGAN2's discriminator with a mask channel."""
+        c = self.config
+        discriminator = StyleGAN2Discriminator(
+            resolution=gan.resolution,
+            channel_base=gan.channel_base,
+            channel_max=gan.channel_max,
+            mask_channel=True,
+            mbstd_group_size=c.mbstd_group_size,
+        )
+        judge = self.discriminator_beside(c.pretrained_model_name_or_path)
+        if judge is not None and discriminator.start_from(judge):
+            self.accelerator.print("The discriminator starts from the one beside the pipeline.")
+        return discriminator
 
     def loss_weights(self, fidelity=0.0):
         c = self.config
@@ -109,31 +121,29 @@ class InpaintingTraining(TrainingMethod):
             for module in self.networks.modules():
                 if isinstance(module, torch.nn.BatchNorm2d):
                     module.eval()
-        if self.adversary is None or not c.r1_gamma or step % c.r1_interval:
+        if not self.adversaries.is_penalised(step):
             return [self.train_networks]
         return [self.penalise_discriminator, self.train_networks]
 
     def penalise_discriminator(self, batch, rng):
-        return self.adversary.penalise(batch["image"], batch["mask"], rng)
+        return self.adversaries.penalise(batch["image"], batch["mask"], rng)
 
     def train_networks(self, batch, rng):
-        """One step, and before it the discriminator's on the same composites (SPEC G2)."""
+        """One step, and before it the discriminators' on the same composites (SPEC G2)."""
         image, mask = batch["image"], batch["mask"]
         generated, code = self.paint(image, mask, rng)
         loss, logs = self.loss(image, mask, generated, code)
-        if self.adversary is not None:
+        if self.adversaries:
             composited = composite(image, generated, mask)
-            logs |= self.adversary.judge(image, composited, mask, rng)
-            logs["adversarial_loss"] = self.adversary.fooled(composited, mask, rng)
-            loss = loss + self.config.adversarial_weight * logs["adversarial_loss"]
+            logs |= self.adversaries.judge(image, composited, mask, rng)
+            fooled, terms = self.adversaries.fooled(composited, mask, rng)
+            loss, logs = loss + fooled, logs | terms
         self.minimise(loss, self.model, self.optimizer)
         return logs | {"loss": loss}
 
     def after_step(self, step):
         super().after_step(step)
-        if self.adversary is not None:
-            self.adversary.after_step()
+        self.adversaries.after_step()
 
     def save_beside(self, output_dir):
-        if self.adversary is not None:
-            self.adversary.save(output_dir)
+        self.adversaries.save(output_dir)

@@ -16,7 +16,7 @@ PRIVATE = {
     "dataset_name",
     *("pretrained_model_name_or_path", "grow_from", "resume_from_checkpoint"),
     *("hub_token", "hub_model_id", "hub_private_repo", "push_to_hub"),
-    *("report_to", "tracker_project_name", "perceptual_network"),
+    *("report_to", "tracker_project_name", "perceptual_network", "projected_network"),
 }
 
 

@@ -164,16 +164,29 @@ class TrainingMethod:
     def discriminator_beside(self, pipeline):
         """The StyleGAN2 discriminator saved beside a pipeline's generator; None where there is
         none, or another kind."""
-        options = hub_options(self.config)
         try:
             arguments = component_config(self.config, "discriminator", pipeline)
         except FileNotFoundError:
             return None
         if "resolution" not in arguments:  # SN-PatchGAN knows none
             return None
+        options = hub_options(self.config)
         return StyleGAN2Discriminator.from_pretrained(
             pipeline, subfolder="discriminator", **options
         ).train()
+
+    def beside(self, model_class, subfolder, arguments):
+        """The model of these arguments that an earlier run saved beside the given pipeline; None
+        where there is none, or one of other arguments."""
+        pipeline = self.config.pretrained_model_name_or_path
+        try:
+            if not pipeline or component_config(self.config, subfolder) != dict(arguments):
+                return None
+        except FileNotFoundError:
+            return None
+        self.accelerator.print(f"{model_class.__name__}: the one beside the pipeline goes on.")
+        options = hub_options(self.config)
+        return model_class.from_pretrained(pipeline, subfolder=subfolder, **options).train()
 
     def normal(self, rng, count):
         """[N,count] standard normal numbers, row n from rng[n]."""

@@ -8,8 +8,9 @@ import torch
 from inpaint_hub.losses.adversarial import path_length_penalty, path_lengths
 from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
-from inpaint_hub.training.adversary import Adversary
+from inpaint_hub.training.adversary import Adversaries, Adversary
 from inpaint_hub.training.augment import draw
+from inpaint_hub.training.projected import ProjectedAdversary
 from inpaint_hub.training.step import TrainingMethod, hub_options
 
 
@@ -45,7 +46,12 @@ class StyleGAN2Training(TrainingMethod):
         self.gan, self.optimizer = self.prepare(
             gan, config.learning_rate * lazy, config.adam_beta1**lazy, config.adam_beta2**lazy
         )
-        self.adversary = Adversary(self, discriminator)
+        self.adversaries = Adversaries(self)
+        if config.discriminator != "none":
+            self.adversaries.add(1.0, Adversary(self, discriminator))
+        if config.projected_weight:
+            heads = ProjectedAdversary(self, gan.resolution, with_mask=False)
+            self.adversaries.add(config.projected_weight, heads)
         self.mean_length = MeanPathLength(config.path_length_decay, self.device)
         self.states["mean_length"] = self.mean_length
         self.track_average(self.gan)
@@ -114,10 +120,12 @@ class StyleGAN2Training(TrainingMethod):
 
     def phases(self, step):
         c = self.config
-        chosen = [self.train_discriminator]
-        if c.r1_gamma and step % c.r1_interval == 0:
-            chosen.append(lambda batch, rng: self.adversary.penalise(batch["image"], None, rng))
-        chosen.append(self.train_generator)
+        penalised = self.adversaries.is_penalised(step)
+        if c.shared_fakes:
+            chosen = [self.penalise_discriminator] * penalised + [self.train_both]
+        else:
+            chosen = [self.train_discriminator]
+            chosen += [self.penalise_discriminator] * penalised + [self.train_generator]
         if c.path_length_weight and step % c.path_length_interval == 0:
             chosen.append(self.regularise_paths)
         return chosen
@@ -125,12 +133,27 @@ class StyleGAN2Training(TrainingMethod):
     def train_discriminator(self, batch, rng):
         with torch.no_grad():
             fake = self.fake(rng)
-        return self.adversary.judge(batch["image"], fake, None, rng)
+        return self.adversaries.judge(batch["image"], fake, None, rng)
+
+    def penalise_discriminator(self, batch, rng):
+        return self.adversaries.penalise(batch["image"], None, rng)
 
     def train_generator(self, batch, rng):
-        loss = self.adversary.fooled(self.fake(rng), None, rng)
+        return self.fool(self.fake(rng), rng)
+
+    def train_both(self, batch, rng):
+        """The discriminators' step and the generator's on the same pictures."""
+        fake = self.fake(rng)
+        return self.adversaries.judge(batch["image"], fake, None, rng) | self.fool(fake, rng)
+
+    def fool(self, fake, rng):
+        loss, logs = self.adversaries.fooled(fake, None, rng)
         self.minimise(loss, self.gan, self.optimizer)
-        return {"generator_loss": loss}
+        return logs | {"generator_loss": loss}
+
+    def after_step(self, step):
+        super().after_step(step)
+        self.adversaries.after_step()
 
     def regularise_paths(self, batch, rng):
         """On every second picture: the graph of second derivatives is large."""
@@ -160,4 +183,4 @@ class StyleGAN2Training(TrainingMethod):
             yield StyleGAN2Pipeline(gan=gan)
 
     def save_beside(self, output_dir):
-        self.adversary.save(Path(output_dir))
+        self.adversaries.save(Path(output_dir))
