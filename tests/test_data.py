@@ -75,6 +75,53 @@ def test_decoded_pictures_may_be_kept(folder):
     assert np.shares_memory(kept.load(3), kept.load(3))
 
 
+def gradient(width, height):
+    """A picture whose red and green tell the column and the row, 0 to 255."""
+    rows, columns = np.mgrid[:height, :width]
+    pixels = np.stack([columns * 255 / (width - 1), rows * 255 / (height - 1), 0 * rows], axis=2)
+    return Image.fromarray(np.rint(pixels).astype(np.uint8))
+
+
+@pytest.mark.parametrize("native", [160, 96, 40])
+def test_random_squares_have_many_scales_and_are_never_enlarged(tmp_path, native):
+    gradient(native + 40, native).save(tmp_path / "a.png")
+    pictures = ImageDataset(tmp_path, resolution=32, crop_scale_min=0.25, keep_decoded=True)
+    pairs = TrainingPairs(pictures, 0, random_flip=False, masks=None)
+    sides, lefts = [], []
+    for epoch in range(60):
+        image = (pairs[(epoch, 0)]["image"] + 1) * 127.5
+        assert image.shape == (3, 32, 32)
+        red, green = image[0].mean(dim=0), image[1].mean(dim=1)
+        side = (green[-1] - green[0]) / 255 * (native - 1) * 32 / 31
+        across = (red[-1] - red[0]) / 255 * (native + 39) * 32 / 31
+        assert across == pytest.approx(float(side), abs=3)  # a square stays one
+        sides.append(float(side))
+        lefts.append(float(red[0]))
+    smallest = max(32, 0.25 * native)  # a quarter, or what 32 px can be cut from
+    assert min(sides) == pytest.approx(smallest, abs=0.1 * native)
+    assert min(sides) > smallest - 2.5
+    assert max(sides) == pytest.approx(native, abs=0.1 * native)
+    assert max(lefts) - min(lefts) > 30
+    stored = pictures.decoded[0]
+    assert stored.dtype == np.uint8 and min(stored.shape[:2]) == min(native, 128)
+    assert pictures.load(0).shape == (32, 32, 3)
+
+
+def test_several_folders_are_one_data_set(tmp_path):
+    for name, count in (("a, b", 3), ("c", 2)):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            picture(10 * count + i, (32, 32)).save(tmp_path / name / f"{i}.png")
+    write_parquet(tmp_path / "train-0.parquet", [picture(7, (32, 32))])
+    both = ImageDataset(f"{tmp_path / 'c'},{tmp_path}", resolution=32)
+    assert len(both) == 3
+    for index, seed in enumerate((20, 21, 7)):
+        assert np.array_equal(both.load(index), np.asarray(picture(seed, (32, 32))))
+    assert len(ImageDataset(str(tmp_path / "a, b"))) == 3  # a comma in a folder's own name
+    with pytest.raises(FileNotFoundError, match="nowhere.*does not exist"):
+        ImageDataset(f"{tmp_path / 'c'}, {tmp_path / 'nowhere'}")
+
+
 def test_missing_and_empty_folders_say_what_was_expected(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist.*--train_data_dir"):
         ImageDataset(tmp_path / "nowhere")

@@ -6,6 +6,7 @@ from inpaint_hub.data.dataset import (
     ImageDataset,
     StreamedPairs,
     TrainingPairs,
+    folders_of,
     hub_dataset,
 )
 
@@ -15,5 +16,6 @@ __all__ = [
     "ImageDataset",
     "StreamedPairs",
     "TrainingPairs",
+    "folders_of",
     "hub_dataset",
 ]

@@ -3,6 +3,7 @@
 
 import io
 import itertools
+import math
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +33,14 @@ def fitted(picture, side):
     return np.asarray(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS))
 
 
-def covering(picture, side):
-    """PIL.Image -> uint8 [h,w,3] with the shorter side `side`, to be cropped."""
-    scale = side / min(picture.size)
-    size = [max(side, round(length * scale)) for length in picture.size]
+def covering(picture, side, scale_min=1.0):
+    """PIL.Image -> uint8 [h,w,3] with the shorter side `side`, to be cropped; with scale_min below
+    1 up to side / scale_min, as far as the picture goes."""
+    shorter = min(picture.size)
+    target = min(max(shorter, side), math.ceil(side / scale_min))
+    if target == shorter:
+        return np.asarray(picture)
+    size = [max(target, round(length * target / shorter)) for length in picture.size]
     return np.asarray(picture.resize(size, Image.Resampling.LANCZOS))
 
 
@@ -45,13 +50,17 @@ class ImageDataset(Dataset):
     Args:
         path: a folder searched recursively for pictures Pillow can open (its sub-folder named like
             the split is used when there is one), or a folder with `<split>-*.parquet` files whose
-            column `image` holds {bytes, path}, as the Hub stores image data sets.
+            column `image` holds {bytes, path}, as the Hub stores image data sets. Several folders,
+            separated by commas, are one data set.
         split: "train" or "validation".
         resolution: side of the squares in px.
         max_images: keep only the first so many.
         image_column: column that holds the pictures.
         keep_decoded: hold decoded pictures in memory after their first use, up to 2 GB.
         center_crop: cut the centre; else a random place of the picture.
+        crop_scale_min: below 1, the squares are cut at random places and their side is drawn
+            between this share of the picture's shorter side and all of it; a square smaller than
+            `resolution`, which would have to be enlarged, is never drawn.
         entries: encoded pictures (bytes or paths) to use instead of `path`, as hub_entries'.
 
     Raises: FileNotFoundError where there is no such folder or it holds no picture.
@@ -66,15 +75,19 @@ class ImageDataset(Dataset):
         keep_decoded=False,
         image_column="image",
         center_crop=True,
+        crop_scale_min=1.0,
         entries=None,
     ):
         if split not in SPLITS:
             raise ValueError(f"split is {split!r}, expected one of {SPLITS}")
         if entries is None:
-            entries = local_entries(path, split, image_column)
+            folders = folders_of(path)
+            found = [local_entries(folder, split, image_column) for folder in folders]
+            entries = list(itertools.chain.from_iterable(found))
         self.entries = entries
         self.num_images = len(entries) if max_images is None else min(max_images, len(entries))
-        self.resolution, self.center_crop = resolution, center_crop
+        self.resolution, self.crop_scale_min = resolution, crop_scale_min
+        self.center_crop = center_crop and crop_scale_min == 1
         self.decoded = {} if keep_decoded else None
         self.kept_bytes = 0
 
@@ -93,7 +106,11 @@ class ImageDataset(Dataset):
     def _resized(self, index):
         if self.decoded is not None and index in self.decoded:
             return self.decoded[index]
-        pixels = (fitted if self.center_crop else covering)(self.open(index), self.resolution)
+        picture = self.open(index)
+        if self.center_crop:
+            pixels = fitted(picture, self.resolution)
+        else:
+            pixels = covering(picture, self.resolution, self.crop_scale_min)
         worker = get_worker_info()
         room = MAX_KEPT_BYTES // (worker.num_workers if worker else 1)
         if self.decoded is not None and self.kept_bytes + pixels.nbytes <= room:
@@ -102,18 +119,37 @@ class ImageDataset(Dataset):
         return pixels
 
     def load(self, index, rng=None):
-        """uint8 [s,s,3]; rng: numpy Generator that draws the place of a random crop (else the
-        centre)."""
-        return cropped(self._resized(index), self.resolution, rng)
+        """uint8 [s,s,3]; rng: numpy Generator that draws the place and the scale of a random crop
+        (else the largest centred square)."""
+        return cropped(self._resized(index), self.resolution, rng, self.crop_scale_min)
 
     __getitem__ = load
 
 
-def cropped(pixels, side, rng=None):
-    """uint8 [h,w,3] -> [side,side,3] at a place drawn by `rng`, or in the centre."""
-    spare = [length - side for length in pixels.shape[:2]]
-    top, left = (length // 2 if rng is None else int(rng.integers(length + 1)) for length in spare)
-    return pixels[top : top + side, left : left + side]
+def cropped(pixels, side, rng=None, scale_min=1.0):
+    """uint8 [h,w,3] -> [side,side,3] at a place drawn by `rng`, or in the centre.
+
+    scale_min: smallest share of the shorter side that a square may have; its side is drawn evenly
+    from there to the whole, and is never below `side`. Without rng, the whole.
+    """
+    shorter = min(pixels.shape[:2])
+    length = shorter
+    if rng is not None and scale_min < 1:
+        length = round(rng.uniform(max(side, scale_min * shorter), shorter))
+    spare = [extent - length for extent in pixels.shape[:2]]
+    top, left = (extra // 2 if rng is None else int(rng.integers(extra + 1)) for extra in spare)
+    square = pixels[top : top + length, left : left + length]
+    if length == side:
+        return square
+    resized = Image.fromarray(square).resize((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(resized)
+
+
+def folders_of(text):
+    """Paths of "DATA", or of "DATA,MORE"; a folder whose name has a comma is one."""
+    if Path(text).is_dir():
+        return [text]
+    return [part.strip() for part in str(text).split(",") if part.strip()] or [text]
 
 
 def local_entries(path, split, image_column="image"):
@@ -317,11 +353,14 @@ class StreamedPairs(IterableDataset):
         rank=0,
         num_processes=1,
         start_batch=0,
+        crop_scale_min=1.0,
     ):
         self.table = table.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
         self.column, self.resolution = column, resolution
         self.batch_size, self.seed = batch_size, seed
-        self.random_flip, self.masks, self.center_crop = random_flip, masks, center_crop
+        self.random_flip, self.masks = random_flip, masks
+        self.crop_scale_min = crop_scale_min
+        self.center_crop = center_crop and crop_scale_min == 1
         self.rank, self.num_processes, self.start_batch = rank, num_processes, start_batch
 
     def entries(self):
@@ -340,12 +379,15 @@ class StreamedPairs(IterableDataset):
     def pair(self, epoch, index, entry):
         """The pair of one entry, or None where it cannot be read."""
         rng = np.random.default_rng((self.seed, epoch, index))
-        resize = fitted if self.center_crop else covering
         try:
-            pixels = resize(open_rgb(entry), self.resolution)
+            picture = open_rgb(entry)
+            if self.center_crop:
+                pixels = fitted(picture, self.resolution)
+            else:
+                pixels = covering(picture, self.resolution, self.crop_scale_min)
         except UNREADABLE:
             return None
-        pixels = cropped(pixels, self.resolution, rng)
+        pixels = cropped(pixels, self.resolution, rng, self.crop_scale_min)
         return draw_pair(pixels, rng, self.random_flip, self.masks)
 
     def __iter__(self):

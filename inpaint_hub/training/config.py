@@ -36,7 +36,9 @@ class TrainConfig:
         "rival",
     )
     train_data_dir: str = option(
-        "", "folder of pictures or of train-*.parquet (and validation-*.parquet)"
+        "",
+        "folder of pictures or of train-*.parquet (and validation-*.parquet); several, separated "
+        "by commas, are trained on as one set",
     )
     dataset_name: str = option(
         "", "in its place: a data set of the Hub, or a folder, read by the datasets library"
@@ -62,6 +64,11 @@ class TrainConfig:
     )
     max_train_samples: int = option(0, "use only the first so many pictures; 0 = all")
     center_crop: bool = option(True, "cut squares from the centre; off: from a random place")
+    crop_scale_min: float = option(
+        1.0,
+        "below 1: cut squares at random places with sides between this share of the picture's "
+        "shorter side and all of it, never enlarged",
+    )
     random_flip: bool = option(True, "flip pictures (and, apart from them, masks) at random")
     train_masks: Literal["mixture", "outpainting"] = option(
         "mixture", "holes: strokes, boxes and borders; or borders alone"
@@ -302,6 +309,10 @@ class TrainConfig:
             raise ValueError(
                 "--mixed_precision fp16: the squared gradients of R1 and path length overflow it; "
                 "use bf16 or no"
+            )
+        if not 0 < self.crop_scale_min <= 1:
+            raise ValueError(
+                f"--crop_scale_min is {self.crop_scale_min}, expected a share above 0 and at most 1"
             )
         if not 0 <= self.tail_fraction < 1:
             raise ValueError(f"--tail_fraction is {self.tail_fraction}, expected a share below 1")

@@ -27,6 +27,7 @@ from inpaint_hub.data import (
     ImageDataset,
     StreamedPairs,
     TrainingPairs,
+    folders_of,
     hub_dataset,
 )
 from inpaint_hub.training.checkpoint import (
@@ -185,6 +186,7 @@ def training_pictures(config):
         keep_decoded=True,
         image_column=config.image_column,
         center_crop=config.center_crop,
+        crop_scale_min=config.crop_scale_min,
         entries=entries,
     )
 
@@ -223,6 +225,7 @@ def training_batches(config, pictures, masks, rank, num_processes, first_step):
             rank,
             num_processes,
             start_batch,
+            config.crop_scale_min,
         )
         return iter(DataLoader(pairs, batch_size=None, **options))
     pairs = TrainingPairs(pictures, config.seed, config.random_flip, masks)
@@ -248,7 +251,9 @@ def validation_batch(config, pictures, device):
     masks = config.train_masks
     if isinstance(pictures, ImageDataset):
         pairs = TrainingPairs(pictures, seed=config.seed, random_flip=False, masks=masks)
-        shown = [pairs[(0, i)] for i in range(min(config.num_validation_images, len(pairs)))]
+        count = min(config.num_validation_images, len(pairs))
+        spread = len(pairs) if len(folders_of(folder)) > 1 else count  # some of each folder
+        shown = [pairs[(0, i * spread // count)] for i in range(count)]
         return (torch.stack([pair[k] for pair in shown]).to(device) for k in ("image", "mask"))
     size, column = config.num_validation_images, config.image_column
     stream = StreamedPairs(pictures, column, config.resolution, size, config.seed, False, masks)

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from inpaint_hub import hub
+from inpaint_hub.data import folders_of
 from inpaint_hub.training.config import TrainConfig
 
 MARK = "<!-- Written by train_accelerate.py at the end of the run. -->"
@@ -77,7 +78,8 @@ def training_card(pipeline, method, config, step, values, with_samples, repo_id)
         card = card.replace("---\n\n", f"datasets: [{config.dataset_name}]\n---\n\n", 1)
     data = config.dataset_name
     if not hub.HUB_ID.fullmatch(data):  # a folder: its place is nobody's business
-        data = Path(data or config.train_data_dir).resolve().name
+        folders = folders_of(data or config.train_data_dir)
+        data = ", ".join(Path(folder).resolve().name for folder in folders)
     seen = step * method.images_per_step
     lines = [card.removesuffix(UNSAID).rstrip("\n"), MARK, "## Training"]
     lines.append(
