@@ -5,12 +5,16 @@ import pytest
 from PIL import Image
 
 from inpaint_hub.crops import (
+    MIN_KNOWN,
+    TurnedWindow,
     Window,
+    context_windows,
     cut,
     cut_mask,
     enlarge,
     hole_slices,
     hole_windows,
+    inside,
     whole_window,
     window_slices,
 )
@@ -23,7 +27,7 @@ def holes(shape, *boxes):
     return mask
 
 
-def inside(window, box):
+def holds(window, box):
     left, top, right, bottom = box
     return (
         window.left <= left
@@ -56,7 +60,7 @@ def test_distant_holes_are_cut_separately_and_near_ones_together():
     windows = hole_windows(holes((3000, 4000), a, b, c), padding_px=32, min_side=64)
     assert len(windows) == 2
     for box in (a, b, c):
-        assert sum(inside(w, box) for w in windows) == 1
+        assert sum(holds(w, box) for w in windows) == 1
     assert windows[0].side == 60 + 64
 
 
@@ -179,3 +183,93 @@ def test_enlarging_covers_the_window_inside_the_picture():
     assert part.shape == (40, 30, 3)
     assert np.all(np.diff(part[20, :, 0]) >= -1e-6)  # the ramp still rises
     assert 0.2 < part[20, 0, 0] < 0.3  # its first quarter lies outside
+
+
+def test_context_is_the_holes_own_size_on_each_side():
+    (window, own), *others = context_windows(holes((900, 1200), (500, 400, 600, 470)), 1.0, 64)
+    assert others == [] and window == Window(400, 285, 300) and own.sum() == 100 * 70
+    assert context_windows(holes((900, 1200), (0, 0, 100, 70)), 1.0, 64)[0].window.side == 300
+    assert context_windows(holes((900, 1200), (500, 400, 510, 410)), 1.0, 64)[0].window.side == 64
+    assert context_windows(np.zeros((40, 60), bool), 1.0, 16) == []
+
+
+def test_a_window_of_which_little_is_known_is_widened():
+    mask = holes((600, 800), (200, 100, 500, 400))
+    for context in (0.0, 0.1, 0.5):
+        window, own = context_windows(mask, context, 32)[0]
+        part = mask[window_slices(window, mask.shape)]
+        assert 1 - part.mean() >= MIN_KNOWN and own.sum() == mask.sum()
+    everything = np.ones((30, 40), bool)
+    assert context_windows(everything, 1.0, 16)[0].window == Window(0, -5, 40)
+
+
+def test_near_holes_of_one_size_are_seen_together_and_a_speck_does_not_blur_a_large_one():
+    eyes = holes((900, 1200), (500, 400, 540, 420), (560, 400, 600, 420))
+    assert len(context_windows(eyes, 1.0, 16)) == 1
+    far = holes((900, 1200), (500, 400, 540, 420), (1000, 400, 1040, 420))
+    assert len(context_windows(far, 1.0, 16)) == 2
+    specks = np.zeros((900, 1200), bool)
+    specks[::40, ::40] = True
+    windows = context_windows(specks, 1.0, 64)
+    assert max(w.window.side for w in windows) <= 96
+
+
+def test_every_hole_pixel_belongs_to_one_context_window():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        corners = zip(*rng.integers(0, 360, (2, 15)).tolist(), *rng.integers(1, 90, (2, 15)))
+        mask = holes((400, 600), *((x, y, x + w, y + h) for x, y, w, h in corners))
+        filled = np.zeros(mask.shape, int)
+        for window, own in context_windows(mask, 0.7, 32):
+            filled[window_slices(window, mask.shape)] += own
+        assert np.array_equal(filled, mask.astype(int))
+
+
+TURNED = [
+    TurnedWindow(300, 200, 180.0, 0.0),
+    TurnedWindow(250.3, 180.7, 150.5, 0.6),
+    TurnedWindow(310.9, 205.2, 40.0, -0.78),
+    TurnedWindow(300, 200, 390.0, 0.1),
+]
+
+
+@pytest.mark.parametrize("window", TURNED)
+def test_aligning_and_putting_back_is_the_identity_within_half_a_pixel(window):
+    places = np.random.default_rng(0).random((50, 2))
+    there = window.to_picture(places)
+    np.testing.assert_allclose(window.from_picture(there), places, atol=1e-12)
+    np.testing.assert_allclose(
+        np.linalg.norm(window.to_picture([1, 0]) - window.to_picture([0, 0])), window.side
+    )
+    y, x = np.mgrid[0:400, 0:600].astype(np.float32)
+    part = window_slices(window, (400, 600))
+    middle = TurnedWindow(*window[:2], window.side * 0.8, window.angle)
+    clear = inside(middle, part)
+    for channel, longest in ((x, 600), (y, 400)):
+        ramp = np.repeat(channel[..., None] / longest * 255, 3, axis=2)
+        pixels = np.rint(ramp).astype(np.uint8)
+        back = enlarge(cut(pixels, window, 64).astype(np.float32), window, part)
+        error = np.abs(back - ramp[part])[clear] * longest / 255
+        assert error.max() < 0.5 + longest / 255  # the ramp's own rounding to bytes
+
+
+def test_an_upright_turned_window_shows_what_a_window_does():
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    turned = cut(pixels, TurnedWindow(164, 114, 128, 0.0), 32).astype(int)
+    upright = cut(pixels, Window(100, 50, 128), 32).astype(int)
+    assert np.abs(turned - upright).max() <= 1
+
+
+@pytest.mark.parametrize("window", TURNED)
+def test_no_hole_pixel_has_a_share_in_what_a_turned_window_shows_as_known(window):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (400, 600, 3), dtype=np.uint8)
+    mask = np.zeros((400, 600), bool)
+    mask[180:215, 280:340] = True
+    mask[rng.integers(0, 400, 30), rng.integers(0, 600, 30)] = True
+    other = pixels.copy()
+    other[mask] = rng.integers(0, 256, (mask.sum(), 3))
+    known = ~cut_mask(mask, window, 16)
+    assert 0 < known.sum() < known.size
+    assert np.array_equal(cut(pixels, window, 16)[known], cut(other, window, 16)[known])
+    assert np.array_equal(cut(pixels, window, 16, mask), cut(other, window, 16, mask))

@@ -113,6 +113,7 @@ def grown(hole, radius):
 OPTIONS = [
     {},
     {"padding_mask_crop": 6},
+    {"context": 0.4, "blend": "gp"},
     {"mask_dilate": 3},
     {"mask_blur": 4},
     {"mask_dilate": 2, "mask_blur": 5, "padding_mask_crop": 9},
@@ -185,7 +186,7 @@ def test_the_holes_old_content_cannot_influence_the_result(pipe):
     hole = middle_hole((333, 217))
     one, other = np.array(photo((333, 217), 1)), np.array(photo((333, 217), 1))
     other[hole] = np.array(photo((333, 217), 2))[hole]
-    for options in ({}, {"padding_mask_crop": 10}, {"mask_blur": 3}):
+    for options in ({}, {"padding_mask_crop": 10}, {"mask_blur": 3}, {"context": 0.5}):
         a = pipe(Image.fromarray(one), mask_of(hole), **options).images[0]
         b = pipe(Image.fromarray(other), mask_of(hole), **options).images[0]
         assert np.array_equal(np.array(a), np.array(b))
@@ -454,6 +455,9 @@ def test_without_compositing_the_generators_picture_is_shown(invertfill):
         ({"height": 0, "width": 5}, ValueError, "height is 0"),
         ({"padding_mask_crop": -1}, ValueError, "padding_mask_crop is -1"),
         ({"padding_mask_crop": 6.0}, ValueError, "padding_mask_crop is 6.0"),
+        ({"context": -0.5}, ValueError, "context is -0.5"),
+        ({"context": "1"}, ValueError, "context is '1'"),
+        ({"context": 1, "padding_mask_crop": 6}, ValueError, "give one of them"),
         ({"num_images_per_prompt": 0}, ValueError, "num_images_per_prompt is 0"),
         ({"num_images_per_prompt": None}, ValueError, "num_images_per_prompt is None"),
         ({"mask_dilate": "3"}, ValueError, "mask_dilate is '3'"),

@@ -30,6 +30,7 @@ pipeline_loading_utils.LOADABLE_CLASSES["inpaint_hub"] = REGISTRATION
 pipeline_loading_utils.ALL_IMPORTABLE_CLASSES.update(REGISTRATION)
 
 INDEX = "model_index.json"
+MOST_CONTEXT = 100  # times a hole's size: beyond lies the whole picture
 WINDOWS_AT_ONCE = 16  # a photo with hundreds of specks must not fill the memory
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 SIZES = ("resolution", "w_dim", "z_dim")  # that every component shares with the generator
@@ -69,13 +70,15 @@ class InpaintOutput(BaseOutput):
 @dataclass
 class PreparedInputs:
     """pictures and holes (bool [H,W]) as read; windows: (picture's index, Window) of each of the K
-    network inputs; image [K,3,s,s] in [-1,1] and mask [K,1,s,s], 1 = hole, of these."""
+    network inputs; image [K,3,s,s] in [-1,1] and mask [K,1,s,s], 1 = hole, of these; own: what each
+    window is to fill, bool of the shape of its part of the picture (crops.window_slices)."""
 
     pictures: list
     holes: list
     windows: list
     image: torch.Tensor
     mask: torch.Tensor
+    own: list
 
     def masked(self, part):
         """(I_m, M) of the windows in the slice `part`."""
@@ -217,6 +220,18 @@ class InpaintPipeline(DiffusionPipeline):
                 raise ValueError(
                     f"{name} is {value!r}, expected a whole number of at least {least}"
                 )
+        context = arguments["context"]
+        if context is not None:
+            if not isinstance(context, Real) or not 0 <= context <= MOST_CONTEXT:
+                raise ValueError(
+                    f"context is {context!r}, expected a number from 0 to {MOST_CONTEXT}: how many "
+                    "times a hole's own size to show on each of its sides"
+                )
+            if arguments["padding_mask_crop"] is not None:
+                raise ValueError(
+                    f"padding_mask_crop={arguments['padding_mask_crop']} and context={context} "
+                    "both say how much to cut out around a hole; give one of them"
+                )
         variation = arguments["variation"]
         if not isinstance(variation, Real) or not 0 <= variation <= 1:
             raise ValueError(f"variation is {variation!r}, expected a number from 0 to 1")
@@ -237,13 +252,9 @@ class InpaintPipeline(DiffusionPipeline):
                 "get one with output_type='latent'"
             )
 
-    def preprocess(
-        self, image, mask_image, height=None, width=None, padding_mask_crop=None, mask_dilate=0
-    ):
-        """What users gave -> PreparedInputs at the network's resolution.
-
-        The hole's old content is removed before anything is resized: it cannot reach the network.
-        """
+    @staticmethod
+    def read(image, mask_image, height=None, width=None, mask_dilate=0):
+        """What users gave -> (pictures, holes): a Picture and a bool [H,W] for each."""
         pictures = read_images(image)
         if height is not None:
             pictures = [
@@ -252,27 +263,61 @@ class InpaintPipeline(DiffusionPipeline):
                 )[0]
                 for p in pictures
             ]
-        holes = [dilate(hole, mask_dilate) for hole in read_masks(mask_image, pictures)]
-        windows, cut_pixels, cut_holes = [], [], []
+        return pictures, [dilate(hole, mask_dilate) for hole in read_masks(mask_image, pictures)]
+
+    def preprocess(
+        self,
+        image,
+        mask_image,
+        height=None,
+        width=None,
+        padding_mask_crop=None,
+        mask_dilate=0,
+        context=None,
+    ):
+        """What users gave -> PreparedInputs at the network's resolution.
+
+        The hole's old content is removed before anything is resized: it cannot reach the network.
+        """
+        pictures, holes = self.read(image, mask_image, height, width, mask_dilate)
+        windows = []
         for index, (picture, hole) in enumerate(zip(pictures, holes)):
-            if padding_mask_crop is None:
+            if context is not None:
+                found = crops.context_windows(hole, context, self.resolution)
+            elif padding_mask_crop is None:
                 found = crops.whole_window(hole)
             else:
                 least = min(self.resolution, *picture.size)
                 padding = min(padding_mask_crop, max(picture.size))  # beyond is but reflection
                 found = crops.hole_windows(hole, padding, least)
-            for window in found:
-                windows.append((index, window))
-                cut_pixels.append(crops.cut(picture.pixels, window, self.resolution, hole))
-                cut_holes.append(crops.cut_mask(hole, window, self.resolution))
+            windows += [(index, window) for window in found]
+        return self.prepare(pictures, holes, windows)
+
+    def prepare(self, pictures, holes, windows):
+        """PreparedInputs of pictures and holes as `read` returns them.
+
+        windows: (picture's index, window) each, a picture's in a row; the window a crops.OwnWindow,
+            or any other, which fills the holes inside it.
+        """
+        cut_pixels, cut_holes, bare, own = [], [], [], []
+        for index, window in windows:
+            hole = holes[index]
+            if isinstance(window, crops.OwnWindow):
+                window, filled = window
+            else:
+                part = crops.window_slices(window, hole.shape)
+                filled = hole[part] & crops.inside(window, part)
+            bare.append((index, window))
+            own.append(filled)
+            cut_pixels.append(crops.cut(pictures[index].pixels, window, self.resolution, hole))
+            cut_holes.append(crops.cut_mask(hole, window, self.resolution))
         if not windows:
             empty = torch.zeros(0, 3, self.resolution, self.resolution)
-            return PreparedInputs(pictures, holes, [], empty, empty[:, :1])
+            return PreparedInputs(pictures, holes, [], empty, empty[:, :1], [])
         device, dtype = self._execution_device, self.input_dtype
         mask = torch.from_numpy(np.stack(cut_holes))[:, None].to(device, dtype)
-        return PreparedInputs(
-            pictures, holes, windows, to_tensor(cut_pixels).to(device, dtype), mask
-        )
+        image = to_tensor(cut_pixels).to(device, dtype)
+        return PreparedInputs(pictures, holes, bare, image, mask, own)
 
     def encode(self, masked_image, mask):
         """masked_image [K,3,s,s] in [-1,1] with hole 0, mask [K,1,s,s] -> FWLatent."""
@@ -323,27 +368,38 @@ class InpaintPipeline(DiffusionPipeline):
         keep_known=False shows the generator's whole window instead. mask_blur, blend: those of
         __call__.
         """
+        shown = [
+            prepared.pictures[i] for i in range(len(prepared.pictures)) for _ in range(samples)
+        ]
+        fills = self.fills(prepared, generated, samples, mask_blur, keep_known, blend)
+        return [picture.fill(*fill) for picture, fill in zip(shown, fills)]
+
+    def fills(self, prepared, generated, samples=1, mask_blur=0, keep_known=True, blend="none"):
+        """What `composite` puts into the pictures: for each result in turn, (rgb float32 [H,W,3] in
+        [0,1], or None where there is no window; bool [H,W] of where it counts)."""
         patches = to_unit(generated) if len(generated) else []
-        filled = []
         for index, (picture, hole) in enumerate(zip(prepared.pictures, prepared.holes)):
-            own = [(k, w) for k, (i, w) in enumerate(prepared.windows) if i == index]
+            windows = [(k, w) for k, (i, w) in enumerate(prepared.windows) if i == index]
             for sample in range(samples):
-                rgb = np.zeros((*hole.shape, 3), np.float32) if own else None
-                shown = hole if keep_known else np.zeros_like(hole)
-                for k, window in own:
-                    part = crops.window_slices(window, hole.shape)
+                rgb = np.zeros((*hole.shape, 3), np.float32) if windows else None
+                shown = np.zeros_like(hole)
+                for k, window in windows:
+                    part = whole = crops.window_slices(window, hole.shape)
                     if keep_known and blend == "none":  # blends look further than the hole
                         part = crops.hole_slices(hole, part)
                     patch = crops.enlarge(patches[k * samples + sample], window, part)
                     if not keep_known:
-                        rgb[part], shown[part] = patch, True
-                        continue
-                    if mask_blur or blend != "none":
-                        known = picture.pixels[part].astype(np.float32) / 255
-                        patch = blend_fill(patch, known, hole[part], blend, mask_blur)
-                    np.copyto(rgb[part], patch, where=hole[part][..., None])
-                filled.append(picture.fill(rgb, shown))
-        return filled
+                        covered = crops.inside(window, part)
+                    else:
+                        rows, columns = (slice(p.start - w.start, p.stop - w.start)
+                                         for p, w in zip(part, whole))  # fmt: skip
+                        covered = prepared.own[k][rows, columns]
+                        if mask_blur or blend != "none":
+                            known = picture.pixels[part].astype(np.float32) / 255
+                            patch = blend_fill(patch, known, hole[part], blend, mask_blur)
+                    np.copyto(rgb[part], patch, where=covered[..., None])
+                    shown[part] |= covered
+                yield rgb, shown
 
     @torch.no_grad()
     @replace_example_docstring(EXAMPLE_DOC_STRING)
@@ -365,6 +421,7 @@ class InpaintPipeline(DiffusionPipeline):
         variation: float = 0.0,
         composite: bool = True,
         blend: str | None = None,
+        context: float | None = None,
     ):
         """Fill the white part of mask_image; every value outside it is returned bit for bit.
 
@@ -396,6 +453,8 @@ class InpaintPipeline(DiffusionPipeline):
                 and inside the hole alone: "none" | "feather" (over mask_blur px, 8 if not given) |
                 "laplacian" | "poisson" | "gp" (Gaussian-Poisson); where not given, none, but gp for
                 PSPBlendPipeline. mask_blur then softens what they leave.
+            context: cut each hole out with so many times its own size around it on each side, as 1;
+                more where little of that would be known. Instead of padding_mask_crop.
 
         Returns: InpaintOutput, or the pipeline's own kind of it.
 
@@ -417,9 +476,12 @@ class InpaintPipeline(DiffusionPipeline):
                 "noise_mode": noise_mode,
                 "variation": variation,
                 "blend": blend,
+                "context": context,
             }
         )
-        prepared = self.preprocess(image, mask_image, height, width, padding_mask_crop, mask_dilate)
+        prepared = self.preprocess(
+            image, mask_image, height, width, padding_mask_crop, mask_dilate, context
+        )
         samples = num_images_per_prompt
         if noise_mode is None:
             noise_mode = "random" if samples > 1 or generator is not None else "const"
@@ -437,19 +499,7 @@ class InpaintPipeline(DiffusionPipeline):
             latent = self._latent(prepared, latents, slice(None))
             self.maybe_free_model_hooks()
             return self._output(return_dict, images=latent, generated=None)
-        noise = self._per_window(generator, prepared, samples)
-        rendered = {"generated": prepared.image}
-        if prepared.windows:
-            parts = []
-            for part in window_groups(prepared.windows):
-                own = noise
-                if isinstance(noise, list):
-                    own = noise[part.start * samples : part.stop * samples]
-                latent = self._latent(prepared, latents, part).repeat(samples)
-                latent = self.vary(latent, variation, own)
-                seen = [x.repeat_interleave(samples, dim=0) for x in prepared.masked(part)]
-                parts.append(self.render(latent, *seen, noise_mode, own))
-            rendered = joined(parts)
+        rendered = self.answer(prepared, samples, generator, noise_mode, variation, latents)
         filled = self.composite(
             prepared,
             rendered["generated"],
@@ -461,6 +511,27 @@ class InpaintPipeline(DiffusionPipeline):
         images = write_pictures(filled, output_type)
         self.maybe_free_model_hooks()
         return self._output(return_dict, images=images, **rendered)
+
+    def answer(
+        self, prepared, samples=1, generator=None, noise_mode="const", variation=0.0, latents=None
+    ):
+        """What `render` returns for all K windows, `samples` answers of one window in a row.
+
+        Arguments as __call__'s, the generators' list one for each result.
+        """
+        noise = self._per_window(generator, prepared, samples)
+        if not prepared.windows:
+            return {"generated": prepared.image}
+        parts = []
+        for part in window_groups(prepared.windows):
+            own = noise
+            if isinstance(noise, list):
+                own = noise[part.start * samples : part.stop * samples]
+            latent = self._latent(prepared, latents, part).repeat(samples)
+            latent = self.vary(latent, variation, own)
+            seen = [x.repeat_interleave(samples, dim=0) for x in prepared.masked(part)]
+            parts.append(self.render(latent, *seen, noise_mode, own))
+        return joined(parts)
 
     def _output(self, return_dict, **values):
         output = self.output_class(**values)
