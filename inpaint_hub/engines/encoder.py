@@ -124,8 +124,9 @@ class InferenceEncoder:
         self.dtype = dtype or best_dtype(device, self.weights_dtype)
         network = copy.deepcopy(encoder)
         vars(network).pop("forward", None)  # where the encoder's own runs this
-        network = network.float().eval().requires_grad_(False)
+        network = network.float().eval()
         fold_inside(network, one_step=self.dtype != torch.float32)
+        network.requires_grad_(False)
         for module in network.modules():
             if not isinstance(module, nn.Linear) and not list(module.children()):
                 module.to(self.dtype)
