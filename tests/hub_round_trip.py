@@ -158,7 +158,7 @@ def a_finished_run_uploads_its_pipeline_card_and_samples(hub, pipe, home):
     push = {"push_to_hub": True, "hub_model_id": "me/trained", "hub_private_repo": True}
     train(TrainConfig(**run, **data, **push))
     files = hub.repositories["me/trained"]
-    expected = {"model_index.json", "README.md", "samples.png"}
+    expected = {"model_index.json", "config.json", "README.md", "samples.png"}
     for name in ("gan", "discriminator"):
         expected |= {f"{name}/{file}" for file in ("config.json", "model.safetensors", "README.md")}
     assert set(files) == expected, sorted(files)

@@ -20,6 +20,7 @@ from inpaint_hub import (
     PSPEncoder,
     PSPPipeline,
     StyleGAN2Generator,
+    StyleGAN2Pipeline,
     load_pipeline,
 )
 from inpaint_hub.pipelines.base import window_groups
@@ -541,6 +542,20 @@ def test_variants_load_by_name_and_wrong_ones_are_errors(pipe, tmp_path):
     assert equal_weights(pipe, type(pipe).from_pretrained(tmp_path, variant="fp16"))
     with pytest.raises(FileNotFoundError, match="model.bf16.safetensors"):
         type(pipe).from_pretrained(tmp_path, variant="bf16")
+
+
+def test_a_generator_by_itself_is_a_repository_like_the_others(tmp_path):
+    torch.manual_seed(0)
+    pipe = StyleGAN2Pipeline(gan=tiny_gan())
+    pipe.save_pretrained(tmp_path / "first", variant="fp16")
+    loaded = StyleGAN2Pipeline.from_pretrained(tmp_path / "first", variant="fp16")
+    assert equal_weights(pipe, loaded)
+    loaded.save_pretrained(tmp_path / "second")
+    assert str(tmp_path) not in (tmp_path / "second" / "model_index.json").read_text()
+    card = (tmp_path / "second" / "README.md").read_text()
+    assert "unconditional-image-generation" in card and "mask" not in card
+    with pytest.raises(TypeError, match="expects StyleGAN2Generator"):
+        StyleGAN2Pipeline(gan=PIPELINES["PSPPipeline"].encoder)
 
 
 def test_one_deleted_tensor_is_an_error(pipe, tmp_path):

@@ -54,6 +54,7 @@ def test_they_are_small_and_state_their_terms(name):
     files = [p for p in folder.rglob("*") if p.is_file()]
     assert sum(p.stat().st_size for p in files) <= LARGEST_BYTES[folder.name]
     assert {p.suffix for p in files} <= {".json", ".md", ".safetensors"}
+    assert "_name_or_path" not in (folder / "model_index.json").read_text()
     card = (folder / "README.md").read_text()
     assert "non-commercial" in card and "license_name" in card
 

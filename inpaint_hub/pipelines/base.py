@@ -1,39 +1,24 @@
 """InpaintPipeline: preprocess -> encode -> generate -> composite, for any encoder and generator."""
 
-import inspect
-import json
 from collections import Counter
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from numbers import Integral, Real
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import get_args
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline
-from diffusers.pipelines import pipeline_loading_utils
 from diffusers.utils import BaseOutput, replace_example_docstring
 from PIL import Image
 
-from inpaint_hub import crops, engines, hub
+from inpaint_hub import crops, engines
 from inpaint_hub.blending import BLENDS, blend_fill, dilate
 from inpaint_hub.compositing import mask_out
 from inpaint_hub.images import read_images, read_masks, to_tensor, to_unit, write_pictures
+from inpaint_hub.pipelines.repository import HubPipeline
 
-# diffusers saves and loads only components whose base class stands in these tables; ours is looked
-# up by name in the top-level package. One test fails loudly should the tables move. It is done here
-# because importing diffusers takes seconds, and every pipeline class imports this module.
-REGISTRATION = {hub.HubModel.__name__: ["save_pretrained", "from_pretrained"]}
-pipeline_loading_utils.LOADABLE_CLASSES["inpaint_hub"] = REGISTRATION
-pipeline_loading_utils.ALL_IMPORTABLE_CLASSES.update(REGISTRATION)
-
-INDEX = "model_index.json"
 MOST_CONTEXT = 100  # times a hole's size: beyond lies the whole picture
 WINDOWS_AT_ONCE = 16  # a photo with hundreds of specks must not fill the memory
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
-SIZES = ("resolution", "w_dim", "z_dim")  # that every component shares with the generator
 NOISE_MODES = (None, "const", "random", "none")
 CHOICES = {"output_type": OUTPUT_TYPES, "noise_mode": NOISE_MODES, "blend": (None, *BLENDS)}
 LOWEST = {
@@ -86,13 +71,6 @@ class PreparedInputs:
         return mask_out(self.image[part], mask), mask
 
 
-def hub_options(arguments):
-    """Those of the arguments that say which files of a Hub repository are meant, and by what
-    right."""
-    names = ("revision", "token", "cache_dir", "local_files_only", "force_download")
-    return {name: arguments[name] for name in names if name in arguments}
-
-
 def window_groups(windows):
     """Slices of at most WINDOWS_AT_ONCE windows.
 
@@ -128,65 +106,24 @@ def woken(model):
     return model
 
 
-class InpaintPipeline(DiffusionPipeline):
+class InpaintPipeline(HubPipeline):
     """Base of the inpainting pipelines: components `encoder`, `gan` and perhaps others, stages as
     methods."""
 
     model_cpu_offload_seq = "encoder->gan"
     output_class = InpaintOutput
     default_blend = "none"
-    # {component: settings, beside SIZES, that it must have in common with the generator}
-    shared_settings = {}
-
-    @property
-    def resolution(self):
-        """Side of the network's pictures in px."""
-        return self.gan.resolution
-
-    @classmethod
-    def network_classes(cls):
-        """{component's name: classes it may be of}, as the constructor's annotations say."""
-        annotations = cls.__init__.__annotations__.items()
-        kinds = {name: get_args(kind) or (kind,) for name, kind in annotations}
-        return {
-            name: classes
-            for name, classes in kinds.items()
-            if all(isinstance(c, type) and issubclass(c, hub.HubModel) for c in classes)
-        }
+    usage_imports = "from PIL import Image\n"
+    usage = (
+        'photo, mask = Image.open("photo.png"), Image.open("mask.png")  # white = repaint\n'
+        'pipe(photo, mask).images[0].save("filled.png")\n'
+    )
+    promise = "The result has the photo's size, and everything outside the mask is untouched.\n\n"
 
     @property
     def input_dtype(self):
         """torch.dtype of the network that sees the masked picture."""
         return self.encoder.dtype
-
-    def register_networks(self, **networks):
-        """Register the components, given by their names.
-
-        Raises: TypeError for a component of another class than the constructor's annotation;
-            ValueError for networks whose pictures, codes or features differ in size.
-        """
-        for name, expected in self.network_classes().items():
-            model = getattr(networks[name], "_orig_mod", networks[name])  # if compiled
-            if not isinstance(model, expected):
-                raise TypeError(self._of_another_kind(name, type(model).__name__))
-        gan = networks["gan"].config
-        for name, network in networks.items():
-            own = network.config
-            for key in (*SIZES, *self.shared_settings.get(name, ())):
-                if own.get(key, gan.get(key)) != gan.get(key):
-                    raise ValueError(
-                        f"{key} is {own[key]} for the {name} and {gan.get(key)} for gan; "
-                        f"expected them equal; use the {name} that was trained with this generator"
-                    )
-        self.register_modules(**networks)
-
-    @classmethod
-    def _of_another_kind(cls, name, given):
-        expected = " or ".join(kind.__name__ for kind in cls.network_classes()[name])
-        return (
-            f"{name} is a {given}, {cls.__name__} expects {expected}; for a saved pipeline of "
-            "another kind use load_pipeline"
-        )
 
     def optimize(self, engine="eager", dtype=None):
         """Let the networks run by forms made for speed; returns the pipeline.
@@ -560,129 +497,3 @@ class InpaintPipeline(DiffusionPipeline):
                 f"({len(prepared.pictures)} pictures x num_images_per_prompt={samples})"
             )
         return [generator[i * samples + s] for i, _ in prepared.windows for s in range(samples)]
-
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path, variant=None, device_map=None, **kwargs
-    ):
-        """The pipeline of a folder or Hub repository.
-
-        Args:
-            variant: read model.<variant>.safetensors of every component.
-            device_map: name of one device ("cuda", "cpu", "cuda:1").
-            Others as in diffusers: revision, token, cache_dir, local_files_only, force_download,
-            dtype (one, or {component: dtype, "default": dtype}), components by their names.
-
-        Raises: FileNotFoundError for a missing repository, file or variant; RuntimeError for
-            weights that are not exactly the models'; TypeError for a pipeline of another kind;
-            ValueError for device maps that split a model.
-        """
-        if device_map is not None and (
-            not isinstance(device_map, (str, torch.device))
-            or str(device_map) in ("balanced", "auto")
-        ):
-            raise ValueError(
-                f"device_map is {device_map!r}, expected the name of one device, as 'cuda'; the "
-                "models are small enough for one"
-            )
-        where = hub_options(kwargs)
-        absent = [name for name in cls.network_classes() if name not in kwargs]
-        for file in (INDEX, *(f"{name}/config.json" for name in absent)):
-            hub.find_file(pretrained_model_name_or_path, file, **where)
-        if variant is not None:
-            kwargs |= cls._load_components(pretrained_model_name_or_path, variant, where, kwargs)
-        pipeline = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
-        return pipeline if device_map is None else pipeline.to(device_map)
-
-    @classmethod
-    def _load_components(cls, repository, variant, where, kwargs):
-        """{name: model} of the variant's files, which diffusers would not pass on."""
-        dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
-        index = json.loads(hub.find_file(repository, INDEX, **where).read_text())
-        models = {}
-        for name, classes in cls.network_classes().items():
-            if name in kwargs:
-                continue
-            given = (index.get(name) or (None, None))[1]
-            network = next((kind for kind in classes if kind.__name__ == given), None)
-            if network is None:
-                raise TypeError(cls._of_another_kind(name, given))
-            own = dtype.get(name, dtype.get("default")) if isinstance(dtype, dict) else dtype
-            models[name] = network.from_pretrained(
-                repository, subfolder=name, variant=variant, dtype=own, **where
-            )
-        return models
-
-    def save_pretrained(
-        self,
-        save_directory,
-        safe_serialization=True,
-        variant=None,
-        max_shard_size=None,
-        push_to_hub=False,
-        repo_id=None,
-        **push_options,
-    ):
-        """Write model_index.json, the components, and, where they are not there yet, a model card
-        and the root config.json by which the Hub counts downloads.
-
-        push_to_hub: upload these files too, to repo_id (default: the folder's name); push_options:
-        as push_to_hub's. Returns the commit then, else None.
-        """
-        folder = Path(save_directory)
-        repo_id = repo_id or folder.name
-        super().save_pretrained(
-            folder,
-            safe_serialization=safe_serialization,
-            variant=variant,
-            max_shard_size=max_shard_size,
-        )
-        index = json.loads((folder / INDEX).read_text())
-        index.pop("_name_or_path", None)  # where it was loaded from is nobody's business
-        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
-        own_card = (folder / hub.CARD).is_file()
-        if not own_card:
-            (folder / hub.CARD).write_text(self.model_card(repo_id if push_to_hub else None))
-        if not (folder / "config.json").is_file():
-            config = {"_class_name": type(self).__name__, "resolution": self.resolution}
-            (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        if not push_to_hub:
-            return None
-        files = [INDEX, "config.json", hub.CARD, *(f"{name}/*" for name in self.components)]
-        return hub.push_folder(
-            folder, repo_id, allow_patterns=files, keep_card=not own_card, **push_options
-        )
-
-    def push_to_hub(self, repo_id, *, variant=None, max_shard_size=None, **push_options):
-        """Upload the pipeline as one commit, with our model card where the repository has none.
-
-        push_options: commit_message, private, token, create_pr, branch. Returns the commit.
-        """
-        with TemporaryDirectory() as folder:
-            return self.save_pretrained(
-                folder,
-                variant=variant,
-                max_shard_size=max_shard_size,
-                push_to_hub=True,
-                repo_id=repo_id,
-                **push_options,
-            )
-
-    def model_card(self, repo_id=None):
-        """README.md of a saved pipeline; training data and terms are the trainer's to add."""
-        name = type(self).__name__
-        return (
-            "---\nlibrary_name: inpaint_hub\npipeline_tag: image-to-image\n"
-            "tags: [inpainting, gan-inversion, image-inpainting]\n---\n\n"
-            f"# {name}, {self.resolution} px\n\n"
-            f"{inspect.cleandoc(type(self).__doc__)}\n\n"
-            "```python\n"
-            f"from inpaint_hub import {name}\n"
-            "from PIL import Image\n\n"
-            f'pipe = {name}.from_pretrained("{repo_id or "<this repository>"}")\n'
-            'photo, mask = Image.open("photo.png"), Image.open("mask.png")  # white = repaint\n'
-            'pipe(photo, mask).images[0].save("filled.png")\n'
-            "```\n\n"
-            "The result has the photo's size, and everything outside the mask is untouched.\n\n"
-            "Training data, terms of use and measured quality: not stated by who saved this.\n"
-        )

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from PIL import Image
 
 from inpaint_hub.images import to_pixels
-from inpaint_hub.pipelines import base  # noqa: F401  registers HubModel with diffusers
+from inpaint_hub.pipelines.repository import HubPipeline
 from inpaint_hub.stylegan2 import StyleGAN2Generator
 
 
@@ -19,12 +18,16 @@ class StyleGAN2Output(BaseOutput):
     images: list
 
 
-class StyleGAN2Pipeline(DiffusionPipeline):
+class StyleGAN2Pipeline(HubPipeline):
     """z -> pictures. Trained by `train_accelerate.py --method stylegan2`."""
+
+    pipeline_tag = "unconditional-image-generation"
+    tags = ("stylegan2",)
+    usage = 'pipe(num_images=1, truncation_psi=0.7).images[0].save("picture.png")\n'
 
     def __init__(self, gan: StyleGAN2Generator):
         super().__init__()
-        self.register_modules(gan=gan)
+        self.register_networks(gan=gan)
 
     @torch.no_grad()
     def __call__(self, num_images=1, truncation_psi=1.0, generator=None):

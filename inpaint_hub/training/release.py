@@ -66,14 +66,7 @@ def release(method, config, output_dir, step, values):
 
 def training_card(pipeline, method, config, step, values, with_samples, repo_id):
     """README.md: how to use the pipeline, what it was trained on, how, and what came of it."""
-    name = type(pipeline).__name__
-    if hasattr(pipeline, "model_card"):
-        card = pipeline.model_card(repo_id if config.push_to_hub else None)
-    else:
-        card = (
-            "---\nlibrary_name: inpaint_hub\npipeline_tag: unconditional-image-generation\n---\n\n"
-            f"# {name}, {pipeline.gan.resolution} px\n\n{type(pipeline).__doc__}\n"
-        )
+    card = pipeline.model_card(repo_id if config.push_to_hub else None)
     if config.dataset_name and hub.HUB_ID.fullmatch(config.dataset_name):
         card = card.replace("---\n\n", f"datasets: [{config.dataset_name}]\n---\n\n", 1)
     data = config.dataset_name
