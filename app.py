@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from inpaint_hub import load_pipeline
 from inpaint_hub.images import read_images, read_masks
-from inpaint_hub.masks import from_editor, training_mask
+from inpaint_hub.masks import from_editor, mask_in_band
 
 ROOT = Path(__file__).parent
 DEFAULT_MODEL = ROOT / "weights" / "dualpath-faces-128"
@@ -116,7 +116,7 @@ def build_demo(pipe):
         if background is None:
             raise gr.Error("There is no picture yet: upload a photo first.", print_exception=False)
         size = ImageOps.exif_transpose(background).size
-        hole = training_mask(size, np.random.default_rng(), 0.1, 0.3)
+        hole = mask_in_band(size, 0.1, 0.3, np.random.default_rng())
         layer = np.zeros((*hole.shape, 4), np.uint8)
         layer[hole] = (255, 255, 255, 255)
         layer = Image.fromarray(layer)

@@ -161,7 +161,7 @@ def ablate(arguments, flags, train=train_apart):
         "seeds": arguments.seeds,
         "machine": machine(device),
         "fields": {name: v for name, v in changed_fields(config) if name not in varied},
-        "coverage": [coverage_line(j.band, j.coverage) for j in judged],
+        "coverage": [coverage_line(j.band, j.coverage, j.pairs.remark) for j in judged],
         "results": {band: results for band, (results, _) in tables.items()},
         "differences": {band: differences for band, (_, differences) in tables.items()},
         "runs": {j.band: j.results for j in judged},

@@ -26,11 +26,18 @@ from inpaint_hub.evaluation.__main__ import build_parser, main
 from inpaint_hub.evaluation.feature_network import FeatureNetwork
 from inpaint_hub.evaluation.ledger import Ledger, packed, unpacked
 from inpaint_hub.evaluation.methods import named_paths, pipeline_digest
-from inpaint_hub.evaluation.metrics import psnr, ssim
+from inpaint_hub.evaluation.metrics import color_shift_percent, psnr, ssim
 from inpaint_hub.evaluation.page import difference_map, nice_ticks
-from inpaint_hub.evaluation.pairs import EvaluationPairs, parse_band, parse_bands
-from inpaint_hub.evaluation.report import markdown_table, number, paired_differences, summarise
-from inpaint_hub.evaluation.scoring import Scorer
+from inpaint_hub.evaluation.pairs import EvaluationPairs, parse_band, parse_bands, slug
+from inpaint_hub.evaluation.report import (
+    best_mean,
+    markdown_table,
+    number,
+    paired_differences,
+    summarise,
+)
+from inpaint_hub.evaluation.scoring import SHIFTS, Scorer
+from inpaint_hub.masks import MaskFiles
 
 SIDE = 32
 
@@ -113,7 +120,7 @@ def test_outpainting_both_leaves_the_middle(folder):  # noqa: F811
 
 def test_the_nominal_protocol_covers_less_than_it_says(folder):  # noqa: F811
     nominal = pictures(folder, "mmt-70-90")
-    covered = [nominal.band.mask(64, 0, index).mean() for index in range(30)]
+    covered = [nominal.band.draw(64, 0, index)[0].mean() for index in range(30)]
     assert 0.45 < np.mean(covered) < 0.65  # SPEC A11.2: 55 %
 
 
@@ -127,7 +134,78 @@ def test_groups_are_spelt_out_and_nothing_is_judged_twice():
             parse_band(text)
 
 
+def test_a_band_can_be_of_one_kind_of_hole(folder):  # noqa: F811
+    names = [b.name for b in parse_bands(["strokes-10-20", "10-20", "boxes-hard"])]
+    assert names == ["strokes-10-20 %", "10-20 %", "boxes-hard (50-60 %)"]
+    assert [slug(b) for b in parse_bands(["strokes-poster"])][:2] == [
+        "strokes-0-10",
+        "strokes-10-20",
+    ]
+    pairs = pictures(folder, "strokes-30-60")
+    assert all(0.3 <= mask.mean() <= 0.6 for _, mask in pairs)
+    assert set(pairs.kinds.values()) == {"strokes"} and pairs.remark == "holes: strokes 100 %"
+    for text in ("strokes-", "strokes-outpaint-left-50", "boxes-strokes-10-20", "strokes-mmt-1-9"):
+        with pytest.raises(ValueError, match="before coverages also a kind of hole"):
+            parse_band(text)
+
+
+@pytest.fixture
+def mask_dir(tmp_path):
+    hole = np.zeros((2 * SIDE, 2 * SIDE), np.uint8)
+    hole[:SIDE, :SIDE] = 255
+    Image.fromarray(hole).save(tmp_path / "quarter.png")
+    hole[:, :] = 255
+    hole[:SIDE] = 0
+    Image.fromarray(hole).save(tmp_path / "zhalf.png")
+    return tmp_path
+
+
+def test_mask_files_are_judged_in_turn_or_by_what_they_cover(folder, mask_dir):  # noqa: F811
+    files = MaskFiles(mask_dir)
+    every, half = (parse_band(text, files) for text in ("files", "files-40-60"))
+    assert [slug(every), slug(half), half.name] == ["files", "files-40-60", "files-40-60 %"]
+    dataset = ImageDataset(folder, "validation", SIDE)
+    assert [m.mean() for _, m in EvaluationPairs(dataset, every)] == [0.25, 0.5, 0.25, 0.5, 0.25]
+    pairs = EvaluationPairs(dataset, half)
+    assert [mask.mean() for _, mask in pairs] == [0.5] * 5
+    assert "holes: files 100 %; mask files: 2, hole 37.5 % (mean; 25.0 to 50.0 %) as stored" in (
+        pairs.remark
+    )
+    with pytest.raises(ValueError, match="there are no mask files; give --mask_dir"):
+        parse_band("files-40-60")
+
+
+def test_mask_files_that_no_band_takes_are_an_error(command, mask_dir):
+    line = [*command, "--telea", "--output", str(mask_dir / "o"), "--mask_dir", str(mask_dir)]
+    with pytest.raises(SystemExit, match="take nothing from it; name files"):
+        main(line)
+
+
+def test_a_run_tells_the_kinds_of_holes_and_the_cast_of_the_fills(command, mask_dir, tmp_path):
+    line = [*command, "--telea", "--output", str(tmp_path / "o"), "--mask_dir", str(mask_dir)]
+    main([*line, "--bands", "files", "strokes-30-60"])
+    table = (tmp_path / "o" / "table.md").read_text()
+    assert "holes: files 100 %; mask files: 2, hole" in table
+    assert "holes: strokes 100 %" in table and str(mask_dir) not in table
+    assert "shift_red_percent →0" in table
+
+
 # Metrics against other people's programs
+
+
+def test_the_color_shift_is_signed_by_channel_and_of_the_hole_alone():
+    original = np.full((8, 8, 3), 100, np.uint8)
+    mask = np.zeros((8, 8), bool)
+    mask[2:4] = True
+    result = original.copy()
+    result[2:4] = (151, 100, 49)
+    result[2, 0] = (49, 100, 151)
+    result[0] = 255  # known: does not count
+    red, green, blue = color_shift_percent(result, original, mask)
+    assert (red, green, blue) == pytest.approx((17.5, 0, -17.5))
+    assert best_mean("shift_red_percent", {"a": {"shift_red_percent": {"mean": -3}}, "b": {}}) == -3
+    means = {name: {"shift_red_percent": {"mean": m}} for name, m in (("a", -3), ("b", 2))}
+    assert best_mean("shift_red_percent", means) == 2
 
 
 @pytest.mark.parametrize("spread", [3, 30, 120])
@@ -253,7 +331,7 @@ def test_a_run_measures_everything_for_everyone(first_run):
     for methods in report["results"].values():
         assert list(methods) == ["ours", "psp", "telea", "navier_stokes"]
         for name, summary in methods.items():
-            learned = {"colours_distance", "fd_colours", "kid_colours"}
+            learned = {"colours_distance", "fd_colours", "kid_colours", *SHIFTS}
             own = {"diversity_colours"} if name in ("ours", "psp") else set()
             expected = (
                 {"psnr", "ssim", "l1_percent", "seam_ratio", "seconds_per_image"} | learned | own

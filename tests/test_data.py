@@ -250,6 +250,17 @@ def test_a_data_set_without_one_readable_picture_is_an_error(tmp_path):
         TrainingPairs(ImageDataset(tmp_path, resolution=32), 0)[(0, 0)]
 
 
+def test_masks_may_be_drawn_by_a_function(folder):
+    def top_row(size, rng):
+        mask = np.zeros((size, size), bool)
+        mask[0] = True
+        return mask
+
+    pairs = TrainingPairs(ImageDataset(folder, resolution=32), 0, masks=top_row)
+    mask = pairs[(0, 1)]["mask"]
+    assert mask[0, 0].all() and mask.sum() == 32
+
+
 def test_outpainting_masks_are_borders(folder):
     pairs = TrainingPairs(ImageDataset(folder, resolution=32), 0, masks="outpainting")
     for epoch in range(8):

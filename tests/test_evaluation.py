@@ -26,6 +26,7 @@ from inpaint_hub.evaluation.metrics import (
 )
 from inpaint_hub.evaluation.pairs import EvaluationPairs, parse_band
 from inpaint_hub.evaluation.report import markdown_table, summarise
+from inpaint_hub.evaluation.scoring import SHIFTS
 
 ROOT = Path(__file__).parent.parent
 OPTIONAL = {"lpips_alex", "fid_inception", "kid_inception"}  # where those packages are installed
@@ -184,7 +185,7 @@ def test_a_whole_run_judges_all_methods_on_the_same_pairs(folder, network_file, 
     for methods in report["results"].values():
         assert set(methods) == {"ours", "telea"}
         judged = {"psnr", "ssim", "l1_percent", "seam_ratio"}
-        judged |= {"colours_distance", "fd_colours", "kid_colours"}
+        judged |= {"colours_distance", "fd_colours", "kid_colours", *SHIFTS}
         assert set(methods["ours"]) - OPTIONAL == judged | {"seconds_per_image"}
         for metric in judged:
             summary = methods["ours"][metric]

@@ -6,8 +6,13 @@ from PIL import Image
 
 from inpaint_hub.masks import (
     BANDS,
+    KINDS,
+    MIXTURES,
+    MaskFiles,
     box,
     coverage,
+    difficulty,
+    drawn_in_band,
     from_editor,
     mask_in_band,
     outpainting,
@@ -30,14 +35,117 @@ def test_measured_coverage_lies_in_the_band(name):
         assert low <= mask.sum() / mask.size <= high
 
 
+def one_filled_box(mask):
+    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+    return mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+
+
+@pytest.mark.parametrize("name", ["0-10", "10-20", "20-30", "50-60", "extreme"])
+def test_the_band_does_not_choose_the_kind_of_hole(name):
+    drawn = [drawn_in_band(64, *BANDS[name], rng((7, k))) for k in range(220)]
+    for kind, share in MIXTURES["mixture"].items():
+        assert abs(np.mean([k == kind for _, k in drawn]) - share) < 0.1  # 3 sigma
+    boxes = np.mean([one_filled_box(mask) for mask, _ in drawn])
+    assert 0.2 < boxes < 0.45  # squares, boxes, and borders of one side
+
+
+def test_the_shares_of_the_mixture_are_whole_and_near_the_training_masks():
+    for shares in MIXTURES.values():
+        assert sum(shares.values()) == pytest.approx(1) and set(shares) <= set(KINDS)
+    boxes = np.mean([one_filled_box(training_mask(64, rng((3, k)))) for k in range(200)])
+    whole = [drawn_in_band(64, 0.05, 0.95, rng((3, k)))[0] for k in range(200)]
+    assert abs(np.mean([one_filled_box(mask) for mask in whole]) - boxes) < 0.1
+
+
+def test_coverages_are_spread_over_the_band():
+    for kind in MIXTURES:
+        covered = [coverage(mask_in_band(64, 0.1, 0.5, rng((1, k)), kind)) for k in range(80)]
+        quarters = np.histogram(covered, 4, (0.1, 0.5))[0] / 80
+        assert min(quarters) > 0.12
+
+
+@pytest.mark.parametrize("low, high", [(0.02, 0.1), (0.3, 0.4), (0.7, 0.9)])
+def test_a_kind_of_hole_can_be_asked_for(low, high):
+    draws = {
+        kind: [mask_in_band(64, low, high, rng((5, k)), kind) for k in range(40)]
+        for kind in ("strokes", "boxes")
+    }
+    assert np.mean([one_filled_box(mask) for mask in draws["boxes"]]) > 0.95  # one row may lack
+    assert not any(one_filled_box(mask) for mask in draws["strokes"])
+    with pytest.raises(ValueError, match="'circles', expected one of mixture, strokes"):
+        mask_in_band(64, 0.1, 0.2, rng(), "circles")
+
+
 def test_bands_without_masks_are_errors():
     with pytest.raises(ValueError, match="between 50.1% and 50.2%; the nearest covers 50.0%"):
-        mask_in_band(64, 0.501, 0.502, rng(), draw=lambda size, _: outpainting(size, "left", 0.5))
+        mask_in_band(4, 0.501, 0.502, rng(), "boxes")
     with pytest.raises(TypeError, match="numpy.random.default_rng"):
         mask_in_band(64, 0.1, 0.5, 7)
     for low, high in [(0.5, 0.4), (-1, 0.5), (0, 2)]:
         with pytest.raises(ValueError, match="band is"):
             mask_in_band(64, low, high, rng())
+
+
+def test_training_limits_that_no_mask_meets_are_an_error(monkeypatch):
+    monkeypatch.setattr(difficulty, "MAX_TRIES", 20)
+    with pytest.raises(ValueError, match="none of 20 masks.*use mask_in_band"):
+        training_mask(8, rng(), 0.501, 0.502)
+
+
+def test_a_kind_that_cannot_reach_a_band_leaves_it_to_the_others():
+    # A border of a 64 px mask covers 1.6 % at least.
+    drawn = [drawn_in_band(64, 0.002, 0.01, rng((2, k))) for k in range(200)]
+    assert all(0.002 <= mask.mean() <= 0.01 for mask, _ in drawn)
+    kinds = {kind for _, kind in drawn}
+    assert "borders" not in kinds and {"squares", "boxes", "strokes"} <= kinds
+
+
+@pytest.fixture
+def mask_files(tmp_path):
+    (tmp_path / "more").mkdir()
+    half = np.zeros((40, 40), np.uint8)
+    half[:, :20] = 255
+    tenth = np.zeros((40, 80), np.uint8)  # its centre: columns 20 to 59
+    tenth[:4, 20:60] = 200
+    tenth[:, :5] = 255  # cut off with the rest
+    Image.fromarray(half).save(tmp_path / "half.png")
+    Image.fromarray(tenth).save(tmp_path / "more" / "tenth.png")
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "nothing.png")
+    (tmp_path / "notes.txt").write_text("no mask")
+    return MaskFiles(tmp_path)
+
+
+def test_mask_files_are_fitted_and_white_is_hole(mask_files):
+    assert [f.name for f in mask_files.files] == ["half.png", "tenth.png", "nothing.png"]
+    half = mask_files.fitted(0, 20)
+    assert half.dtype == bool and half[:, :10].all() and not half[:, 10:].any()
+    tenth = mask_files.fitted(1, 20)
+    assert tenth[:2].all() and not tenth[2:].any()
+    nominal, true = mask_files.coverages(20)
+    assert nominal.tolist() == pytest.approx([0.5, (4 * 40 + 36 * 5 + 4 * 5) / 3200, 0])
+    assert true.tolist() == [0.5, 0.1, 0]
+    line = mask_files.coverage_line(20)
+    assert "mask files: 3, hole 20.4 % (mean; 0.0 to 50.0 %) as stored, 20.0 %" in line
+
+
+def test_a_band_of_mask_files_holds_those_that_cover_so_much(mask_files):
+    for seed in range(8):
+        assert mask_files.in_band(20, 0.05, 0.2, rng(seed)).sum() == 40
+        assert mask_files.random(20, rng(seed)).sum() in (40, 200)  # never the one without a hole
+    turns = {mask_files.in_band(20, 0.4, 0.6, rng(seed)).tobytes() for seed in range(20)}
+    assert len(turns) == 4  # left, right, top, bottom half
+    with pytest.raises(ValueError, match="none of 3 mask files covers.*0.0% to 50.0%"):
+        mask_files.in_band(20, 0.6, 0.9, rng())
+
+
+def test_mask_folders_that_hold_none_and_broken_files_are_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist.*--mask_dir"):
+        MaskFiles(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="holds no picture; expected mask files, white"):
+        MaskFiles(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"no")
+    with pytest.raises(ValueError, match="a.png.*cannot be read"):
+        MaskFiles(tmp_path).fitted(0, 16)
 
 
 def test_training_masks_spread_over_the_difficulties():

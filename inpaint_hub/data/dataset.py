@@ -252,13 +252,14 @@ def hub_dataset(name, config_name, split, column, streaming, **options):
 def draw_pair(pixels, rng, random_flip, masks):
     """uint8 [s,s,3] -> {"image", "mask"}, drawn by `rng`.
 
-    Picture and mask are flipped independently (SPEC A10). masks: a key of MASKS, or None.
+    Picture and mask are flipped independently (SPEC A10). masks: a key of MASKS, a function of
+    (size, rng) -> mask, or None.
     """
     if random_flip and rng.random() < 0.5:
         pixels = pixels[:, ::-1]
     pair = {"image": to_tensor([pixels])[0]}
     if masks is not None:
-        mask = MASKS[masks](len(pixels), rng)
+        mask = MASKS.get(masks, masks)(len(pixels), rng)
         if random_flip and rng.random() < 0.5:
             mask = mask[:, ::-1]
         pair["mask"] = torch.from_numpy(np.ascontiguousarray(mask)).float()[None]
@@ -270,7 +271,8 @@ class TrainingPairs(Dataset):
     drawn by (seed, epoch, index).
 
     A picture that cannot be read is replaced by the next one that can; `unreadable` is then its
-    index, else -1. masks: a key of MASKS, or None for pictures alone.
+    index, else -1. masks: a key of MASKS, a function of (size, rng) -> mask, or None for pictures
+    alone.
 
     Raises: ValueError when no picture of the data set can be read.
     """

@@ -20,6 +20,7 @@ from inpaint_hub.evaluation.methods import (
 )
 from inpaint_hub.evaluation.page import html_page
 from inpaint_hub.evaluation.pairs import (
+    FILES,
     EvaluationPairs,
     coverage_line,
     export_pairs,
@@ -29,11 +30,13 @@ from inpaint_hub.evaluation.pairs import (
 )
 from inpaint_hub.evaluation.report import paired_differences, picture_grid, write_report
 from inpaint_hub.evaluation.scoring import Scorer
+from inpaint_hub.masks import MIXTURES, MaskFiles
 from inpaint_hub.pipelines import load_pipeline
 from inpaint_hub.pipelines.base import BLENDS
 
 CLASSICAL = {"telea": telea, "navier_stokes": navier_stokes}
 MAX_PROBLEMS = 40
+DEFAULT_BANDS = ("10-30", "30-60", "60-90")
 
 
 def positive(text):
@@ -79,9 +82,13 @@ def build_parser():
     parser.add_argument(
         "--bands",
         nargs="+",
-        default=["10-30", "30-60", "60-90"],
-        help="coverage in %%, as 10-30; easy, hard, extreme, all; poster (0-10 to 50-60); "
-        "outpaint-right-50 or outpaint for left, right, both at 25, 50, 75 %%; mmt-50-60",
+        help="coverage in %%, as 10-30; easy, hard, extreme, all; poster (0-10 to 50-60); one "
+        f"kind of hole ({', '.join(MIXTURES)}), as strokes-10-30; outpaint-right-50 or outpaint "
+        "for left, right, both at 25, 50, 75 %%; mmt-50-60; files or files-10-30 from --mask_dir; "
+        f"if not given, {' '.join(DEFAULT_BANDS)}, with --mask_dir files",
+    )
+    parser.add_argument(
+        "--mask_dir", metavar="DIR", help="folder of mask files (white = hole) for files bands"
     )
     parser.add_argument(
         "--perceptual_network", help="JSON file of a feature network (cosine distance, FD, KID)"
@@ -156,6 +163,21 @@ def methods_of(arguments):
     return methods, resolution
 
 
+def bands_of(arguments):
+    """The bands asked for.
+
+    Raises: ValueError for what is none, or for mask files that no band takes its holes from.
+    """
+    files = MaskFiles(arguments.mask_dir) if arguments.mask_dir else None
+    bands = parse_bands(arguments.bands or ([FILES] if files else DEFAULT_BANDS), files)
+    if files and not any(getattr(band, "files", None) for band in bands):
+        raise ValueError(
+            f"--mask_dir is given, but --bands {' '.join(arguments.bands)} take nothing from it; "
+            "name files or files-LOW-HIGH among them"
+        )
+    return bands
+
+
 def raise_problems(lines):
     """Raises: ValueError that lists all lines, if there is any."""
     if lines:
@@ -170,7 +192,7 @@ def evaluate(arguments):
 
     Raises: ValueError that lists everything wrong with the predictions, before anything is written.
     """
-    bands = parse_bands(arguments.bands)
+    bands = bands_of(arguments)
     methods, resolution = methods_of(arguments)
     network = None
     if arguments.perceptual_network:
@@ -216,14 +238,14 @@ def evaluate(arguments):
 
 def settings_of(arguments, methods, resolution, network, judged):
     """What was run, without where on this machine."""
-    private = ("output", "data_dir", "export_pairs", "predictions")
+    private = ("output", "data_dir", "export_pairs", "predictions", "mask_dir")
     settings = {k: v for k, v in vars(arguments).items() if k not in private}
     names = [method.name for method in methods]
     settings |= {
         "resolution": resolution,
         "num_images": len(judged[0].pairs),
         "mean_coverage": {j.band: float(np.mean(j.coverage)) for j in judged},
-        "coverage": [coverage_line(j.band, j.coverage) for j in judged],
+        "coverage": [coverage_line(j.band, j.coverage, j.pairs.remark) for j in judged],
         "grid_columns": ["original", "masked", *names],
         "methods": {method.name: method.kind for method in methods},
         "pipelines": [m.name for m in methods if isinstance(m, PipelineMethod)],

@@ -21,6 +21,13 @@ def l1_percent(result, original):
     return float(np.mean(np.abs(result.astype(np.float64) - original)) / 2.55)
 
 
+def color_shift_percent(result, original, mask):
+    """(red, green, blue): mean signed difference result - original over the hole, bool [H,W], in
+    percent of the range. A cast of the fill: 0 where errors of both signs cancel out."""
+    error = result[mask].astype(np.float64) - original[mask]
+    return tuple(float(shift) for shift in error.mean(axis=0) / 2.55)
+
+
 def ssim(result, original):
     """Structural similarity of Wang et al. (2004): mean over all windows and the three channels.
 

@@ -10,7 +10,16 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from inpaint_hub.masks import BANDS, coverage, mask_in_band, nominal_mask, outpainting
+from inpaint_hub.masks import (
+    BANDS,
+    KINDS,
+    MIXTURES,
+    MaskFiles,
+    coverage,
+    drawn_in_band,
+    nominal_mask,
+    outpainting,
+)
 
 OUTPAINTING_SIDES = ("left", "right", "both")
 OUTPAINTING_PERCENT = (25, 50, 75)  # of the width (SPEC A11.3)
@@ -20,25 +29,57 @@ GROUPS = {
     "outpaint": tuple(f"outpaint-{s}-{p}" for s in OUTPAINTING_SIDES for p in OUTPAINTING_PERCENT),
 }
 NAMED = tuple(name for name in BANDS if name not in POSTER)
+FILES = "files"  # holes of --mask_dir
 
 
 class Band(NamedTuple):
-    """Free-form holes whose true coverage lies between low and high, shares of the picture in
-    [0,1]; `title` is the name the field gives it, if any (SPEC A11.2)."""
+    """Holes whose true coverage lies between low and high, shares of the picture in [0,1].
+
+    title: the name the field gives it, if any (SPEC A11.2). kind: a key of masks.MIXTURES, what
+    holes are drawn, or "files": taken from `files`, a MaskFiles.
+    """
 
     low: float
     high: float
     title: str = ""
+    kind: str = "mixture"
+    files: MaskFiles | None = None
 
     @property
     def name(self):
         percent = f"{self.low * 100:g}-{self.high * 100:g} %"
-        return f"{self.title} ({percent})" if self.title else percent
+        prefix = "" if self.kind == "mixture" else f"{self.kind}-"
+        return prefix + (f"{self.title} ({percent})" if self.title else percent)
 
-    def mask(self, resolution, seed, index):
+    def draw(self, resolution, seed, index):
+        """(mask, name of its kind)."""
         key = (seed, round(self.low * 1000), round(self.high * 1000), index)
         rng = np.random.default_rng(key)
-        return mask_in_band(resolution, self.low, self.high, rng)
+        if self.kind == FILES:
+            return self.files.in_band(resolution, self.low, self.high, rng), FILES
+        return drawn_in_band(resolution, self.low, self.high, rng, self.kind)
+
+
+class AllFiles(NamedTuple):
+    """Every file of a MaskFiles in turn, whatever it covers."""
+
+    files: MaskFiles
+
+    name = FILES
+
+    def draw(self, resolution, seed, index):
+        """(mask, "files").
+
+        Raises: ValueError for a file without white.
+        """
+        file = index % len(self.files)
+        mask = self.files.fitted(file, resolution)
+        if not mask.any():
+            raise ValueError(
+                f"mask file {str(self.files.files[file])!r} has no hole at {resolution} px; "
+                "expected white = hole; remove it from --mask_dir"
+            )
+        return mask, FILES
 
 
 class NominalBand(NamedTuple):
@@ -52,9 +93,11 @@ class NominalBand(NamedTuple):
     def name(self):
         return f"mmt-{self.low * 100:g}-{self.high * 100:g} (nominal)"
 
-    def mask(self, resolution, seed, index):
+    def draw(self, resolution, seed, index):
+        """(mask, name of its kind)."""
         key = (seed, round(self.low * 1000), round(self.high * 1000), index)
-        return nominal_mask(resolution, self.low, self.high, np.random.default_rng(key))
+        rng = np.random.default_rng(key)
+        return nominal_mask(resolution, self.low, self.high, rng), "strokes"
 
 
 class Outpainting(NamedTuple):
@@ -67,8 +110,9 @@ class Outpainting(NamedTuple):
     def name(self):
         return f"outpaint-{self.side}-{self.ratio * 100:g}"
 
-    def mask(self, resolution, seed, index):
-        return outpainting(resolution, self.side, self.ratio)
+    def draw(self, resolution, seed, index):
+        """(mask, name of its kind)."""
+        return outpainting(resolution, self.side, self.ratio), "borders"
 
 
 def slug(band):
@@ -76,14 +120,25 @@ def slug(band):
     return band.name.split()[0]
 
 
-def parse_band(text):
-    """Band(0.3, 0.6) of "30-60"; the named bands; "outpaint-right-50"; "mmt-50-60".
+def parse_band(text, files=None):
+    """Band(0.3, 0.6) of "30-60"; the named bands; one kind of hole as "strokes-30-60" or
+    "boxes-extreme"; "files" or "files-30-60" of `files`, a MaskFiles; "outpaint-right-50";
+    "mmt-50-60".
 
     Raises: ValueError for anything else.
     """
     kind, _, rest = text.partition("-")
     if text in NAMED:
         return Band(*BANDS[text], text)
+    if kind == FILES and files is None:
+        raise ValueError(f"band is {text!r}, but there are no mask files; give --mask_dir")
+    if text == FILES:
+        return AllFiles(files)
+    if kind == FILES or kind in MIXTURES:
+        band = parse_band(rest)
+        if isinstance(band, Band) and band.kind == "mixture":
+            return band._replace(kind=kind, files=files if kind == FILES else None)
+        rest = ""  # "strokes-outpaint-left-50" is none
     if kind == "outpaint":
         side, _, percent = rest.partition("-")
         if side in OUTPAINTING_SIDES and percent in map(str, OUTPAINTING_PERCENT):
@@ -99,16 +154,25 @@ def parse_band(text):
         f"band is {text!r}, expected two percentages as 30-60, 0 <= low < high <= 100, or one of "
         f"{', '.join(NAMED)}, poster (six bands), outpaint (nine), outpaint-SIDE-PERCENT (SIDE "
         f"{' | '.join(OUTPAINTING_SIDES)}, PERCENT {' | '.join(map(str, OUTPAINTING_PERCENT))}), "
-        "mmt-LOW-HIGH"
+        f"mmt-LOW-HIGH; before coverages also a kind of hole ({', '.join(MIXTURES)}, or {FILES} "
+        "with --mask_dir), as strokes-30-60 or strokes-poster"
     )
 
 
-def parse_bands(texts):
-    """Bands of the texts, groups (poster, outpaint) spelt out.
+def spelt_out(text):
+    """Names of the bands of a group ("poster", "strokes-poster"), or the text itself."""
+    kind, _, rest = text.partition("-")
+    if rest == "poster" and (kind in MIXTURES or kind == FILES):
+        return [f"{kind}-{one}" for one in POSTER]
+    return GROUPS.get(text, (text,))
+
+
+def parse_bands(texts, files=None):
+    """Bands of the texts, groups (poster, outpaint) spelt out; files: a MaskFiles or None.
 
     Raises: ValueError for a text that is no band, or for one band named twice.
     """
-    bands = [parse_band(one) for text in texts for one in GROUPS.get(text, (text,))]
+    bands = [parse_band(one, files) for text in texts for one in spelt_out(text)]
     slugs = [slug(band) for band in bands]
     twice = sorted({s for s in slugs if slugs.count(s) > 1})
     if twice:
@@ -120,12 +184,14 @@ class EvaluationPairs:
     """pairs[i] = (uint8 [s,s,3], bool [s,s]): picture i of a data set, a mask of a band.
 
     A mask, True = hole, depends on (seed, band, i) and the resolution alone, so the pairs do not
-    depend on how many are judged.
+    depend on how many are judged. `kinds` is {index: name of the hole's kind} of the pairs made so
+    far.
     """
 
     def __init__(self, pictures, band, seed=0, num_images=None):
         self.pictures, self.band, self.seed = pictures, band, seed
         self.num_images = min(num_images or len(pictures), len(pictures))
+        self.kinds = {}
 
     def __len__(self):
         return self.num_images
@@ -133,7 +199,20 @@ class EvaluationPairs:
     def __getitem__(self, index):
         if not 0 <= index < self.num_images:
             raise IndexError(index)
-        return self.pictures.load(index), self.band.mask(self.pictures.resolution, self.seed, index)
+        mask, self.kinds[index] = self.band.draw(self.pictures.resolution, self.seed, index)
+        return self.pictures.load(index), mask
+
+    @property
+    def remark(self):
+        """How often each kind of hole was drawn, and what mask files cover as they are stored."""
+        names = [*KINDS, FILES]
+        counts = {n: list(self.kinds.values()).count(n) for n in names}
+        shares = [f"{n} {100 * c / len(self.kinds):.0f} %" for n, c in counts.items() if c]
+        told = f"holes: {', '.join(shares)}"
+        files = getattr(self.band, "files", None)
+        if files is not None:
+            told += f"; {files.coverage_line(self.pictures.resolution)}"
+        return told
 
 
 def pair_digest(picture, mask):
@@ -153,12 +232,13 @@ def masked_picture(pixels, mask):
     return shown
 
 
-def coverage_line(name, covered):
-    """ "hard (50-60 %): 1000 pairs, measured coverage mean 54.8 %, from 50.0 to 60.0 %"."""
+def coverage_line(name, covered, remark=""):
+    """ "hard (50-60 %): 1000 pairs, measured coverage mean 54.8 %, from 50.0 to 60.0 %; holes:
+    strokes 26 %, ..."."""
     covered = np.asarray(covered) * 100
     return (
         f"{name}: {len(covered)} pairs, measured coverage mean {covered.mean():.1f} %, from "
-        f"{covered.min():.1f} to {covered.max():.1f} %"
+        f"{covered.min():.1f} to {covered.max():.1f} %" + (f"; {remark}" if remark else "")
     )
 
 
@@ -192,7 +272,7 @@ def export_pairs(folder, pair_sets):
                 Image.fromarray(picture).save(parts["images"] / name)
                 Image.fromarray(mask.astype(np.uint8) * 255).save(parts["masks"] / name)
                 Image.fromarray(masked_picture(picture, mask)).save(parts["masked"] / name)
-                entry = {"file": name, "coverage": coverage(mask)}
+                entry = {"file": name, "coverage": coverage(mask), "kind": pairs.kinds[index]}
                 entries.append(entry | {"digest": pair_digest(picture, mask)})
             content[slug(pairs.band)] = {
                 "name": pairs.band.name,
@@ -200,7 +280,8 @@ def export_pairs(folder, pair_sets):
                 "resolution": pairs.pictures.resolution,
                 "pairs": entries,
             }
-            lines.append(coverage_line(pairs.band.name, [e["coverage"] for e in entries]))
+            covered = [e["coverage"] for e in entries]
+            lines.append(coverage_line(pairs.band.name, covered, pairs.remark))
         (whole / "pairs.json").write_text(json.dumps(content, indent=1) + "\n")
         if folder.exists():
             folder.rmdir()

@@ -12,6 +12,7 @@ from inpaint_hub.evaluation.metrics import bootstrap_interval
 
 HIGHER_IS_BETTER = ("psnr", "ssim", "diversity")
 NEAREST_ONE_IS_BEST = ("seam_ratio",)
+NEAREST_ZERO_IS_BEST = ("shift_",)
 NOT_AVAILABLE = "n/a"
 SECONDS = "seconds_per_image"
 
@@ -59,14 +60,15 @@ def arrow(metric):
     """Which way is better."""
     if metric in NEAREST_ONE_IS_BEST:
         return "→1"
+    if metric.startswith(NEAREST_ZERO_IS_BEST):
+        return "→0"
     return "↑" if metric.startswith(HIGHER_IS_BETTER) else "↓"
 
 
 def badness(metric, values):
     """Lower is better: values of a metric, turned so that all metrics agree on that."""
-    return {"↑": np.negative, "↓": np.array, "→1": lambda v: np.abs(np.subtract(v, 1))}[
-        arrow(metric)
-    ](values)
+    turned = {"↑": np.negative, "↓": np.array, "→0": np.abs}
+    return (turned | {"→1": lambda v: np.abs(np.subtract(v, 1))})[arrow(metric)](values)
 
 
 def best_mean(metric, methods):

@@ -7,11 +7,19 @@ import numpy as np
 import torch
 
 from inpaint_hub.evaluation.frechet import frechet_interval, frechet_of_features, kernel_distance
-from inpaint_hub.evaluation.metrics import cosine_distance, l1_percent, psnr, seam_ratio, ssim
+from inpaint_hub.evaluation.metrics import (
+    color_shift_percent,
+    cosine_distance,
+    l1_percent,
+    psnr,
+    seam_ratio,
+    ssim,
+)
 
 UNKNOWN_GREY = 128  # known pixels, where only what fills the hole is compared
 LPIPS_NETWORK = "alex"  # the field's norm (SPEC A12)
 LPIPS = f"lpips_{LPIPS_NETWORK}"
+SHIFTS = ("shift_red_percent", "shift_green_percent", "shift_blue_percent")
 FID, KID = "fid_inception", "kid_inception"
 # Not there; weights not to be downloaded; a torchvision built for another torch.
 OPTIONAL_ERRORS = (ImportError, OSError, RuntimeError)
@@ -33,7 +41,7 @@ class Scorer:
     def identity(self):
         """Changes with what would be measured."""
         network = self.network and f"{self.network.name} {self.network.digest}"
-        return f"scores 2, {network}, lpips {self.lpips is not None}, {self.num_samples} samples"
+        return f"scores 3, {network}, lpips {self.lpips is not None}, {self.num_samples} samples"
 
     def score(self, result, original, mask):
         """(values, features) of one composite and its original, uint8 [s,s,3], and the mask, bool
@@ -44,6 +52,7 @@ class Scorer:
             "l1_percent": l1_percent(result, original),
             "seam_ratio": seam_ratio(result, original, mask),
         }
+        values |= zip(SHIFTS, color_shift_percent(result, original, mask))
         if self.lpips is not None:
             values[LPIPS] = self.lpips(result, original)
         if self.network is None:

@@ -73,6 +73,9 @@ class TrainConfig:
     train_masks: Literal["mixture", "outpainting"] = option(
         "mixture", "holes: strokes, boxes and borders; or borders alone"
     )
+    mask_dir: str = option(
+        "", "in their place: folder of mask files (white = hole), one drawn for each picture"
+    )
     seed: int = option(0, "seeds weights, data order, masks, latents and noise")
 
     train_batch_size: int = option(16, "pictures per process and step")

@@ -30,6 +30,7 @@ from inpaint_hub.data import (
     folders_of,
     hub_dataset,
 )
+from inpaint_hub.masks import MaskFiles
 from inpaint_hub.training.checkpoint import (
     check_continues,
     check_manifest,
@@ -235,6 +236,14 @@ def training_batches(config, pictures, masks, rank, num_processes, first_step):
     return iter(DataLoader(pairs, batch_sampler=order, **options))
 
 
+def holes_of(config):
+    """What draws the holes: a key of data.MASKS, or a function of (size, rng) -> mask.
+
+    Raises: FileNotFoundError for a --mask_dir without mask files.
+    """
+    return MaskFiles(config.mask_dir).random if config.mask_dir else config.train_masks
+
+
 def validation_batch(config, pictures, device):
     """(images, masks) of the sample grid: the first held-out pictures with fixed masks.
 
@@ -248,7 +257,7 @@ def validation_batch(config, pictures, device):
         except FileNotFoundError:
             if config.validation_data_dir:
                 raise
-    masks = config.train_masks
+    masks = holes_of(config)
     if isinstance(pictures, ImageDataset):
         pairs = TrainingPairs(pictures, seed=config.seed, random_flip=False, masks=masks)
         count = min(config.num_validation_images, len(pairs))
@@ -464,7 +473,9 @@ class Run:
         """Steps until the last one, or until a signal asks to stop."""
         accelerator, config, progress = self.accelerator, self.config, self.progress
         rank, processes = accelerator.process_index, accelerator.num_processes
-        masks = config.train_masks if self.method.needs_masks else None
+        masks = holes_of(config) if self.method.needs_masks else None
+        if config.mask_dir and masks:
+            accelerator.print(masks.__self__.coverage_line(config.resolution))
         batches = training_batches(config, self.pictures, masks, rank, processes, progress.step)
         images, masks = validation_batch(config, self.pictures, accelerator.device)
         unreadable = UnreadablePictures(self.output_dir, self.pictures)

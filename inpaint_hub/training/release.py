@@ -14,6 +14,7 @@ UNSAID = "Training data, terms of use and measured quality: not stated by who sa
 # What is no hyper-parameter: places, names and secrets of who trained.
 PRIVATE = {
     *("output_dir", "train_data_dir", "validation_data_dir", "cache_dir", "logging_dir"),
+    "mask_dir",
     "dataset_name",
     *("pretrained_model_name_or_path", "grow_from", "resume_from_checkpoint"),
     *("hub_token", "hub_model_id", "hub_private_repo", "push_to_hub"),
@@ -93,7 +94,8 @@ def changed_fields(config):
     """(name, value) of the fields that are not TrainConfig's defaults."""
     fields = [f for f in dataclasses.fields(TrainConfig) if f.name not in PRIVATE]
     pairs = [(f.name, getattr(config, f.name), f.default) for f in fields]
-    return [(name, value) for name, value, default in pairs if value != default]
+    changed = [(name, value) for name, value, default in pairs if value != default]
+    return changed + ([("mask_dir", Path(config.mask_dir).name)] if config.mask_dir else [])
 
 
 def table(header, rows):
