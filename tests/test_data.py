@@ -186,7 +186,7 @@ def test_a_random_crop_moves_with_the_epoch_and_the_centre_crop_does_not(folder)
 
 
 def test_memory_for_decoded_pictures_is_bounded(folder, monkeypatch):
-    monkeypatch.setattr("inpaint_hub.data.dataset.MAX_KEPT_BYTES", 2 * 16 * 16 * 3)
+    monkeypatch.setattr("inpaint_hub.data.pictures.MAX_KEPT_BYTES", 2 * 16 * 16 * 3)
     dataset = ImageDataset(folder, resolution=16, keep_decoded=True)
     for i in range(6):
         dataset.load(i)
@@ -208,7 +208,7 @@ class Kept(torch.utils.data.Dataset):
 
 
 def test_workers_share_the_memory_for_decoded_pictures(folder, monkeypatch):
-    monkeypatch.setattr("inpaint_hub.data.dataset.MAX_KEPT_BYTES", 4 * 16 * 16 * 3)
+    monkeypatch.setattr("inpaint_hub.data.pictures.MAX_KEPT_BYTES", 4 * 16 * 16 * 3)
     pictures = ImageDataset(folder, resolution=16, keep_decoded=True)
     assert max(DataLoader(Kept(pictures), batch_size=None, num_workers=2)) == 2
     assert max(DataLoader(Kept(pictures), batch_size=None)) == 4

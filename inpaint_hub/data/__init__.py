@@ -1,14 +1,15 @@
-"""Pictures for training and evaluation: a folder, or a data set in the Hub's parquet layout."""
+"""Pictures for training and evaluation.
 
-from inpaint_hub.data.dataset import (
-    EndlessSampler,
-    HubEntries,
-    ImageDataset,
-    StreamedPairs,
-    TrainingPairs,
-    folders_of,
-    hub_dataset,
-)
+sources     a folder, parquet in the Hub's layout, or a data set of the Hub -> encoded pictures
+pictures    encoded pictures -> decoded squares of one size
+pairs       a square and a hole mask, drawn by (seed, epoch, index)
+order       which picture comes next
+"""
+
+from inpaint_hub.data.order import EndlessSampler
+from inpaint_hub.data.pairs import StreamedPairs, TrainingPairs
+from inpaint_hub.data.pictures import ImageDataset
+from inpaint_hub.data.sources import HubEntries, folders_of, hub_dataset
 
 __all__ = [
     "EndlessSampler",

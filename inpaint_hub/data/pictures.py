@@ -1,0 +1,139 @@
+"""Encoded pictures -> decoded squares of one size."""
+
+import io
+import itertools
+import math
+
+import numpy as np
+from PIL import Image, ImageOps
+from torch.utils.data import Dataset, get_worker_info
+
+from inpaint_hub.data.sources import folders_of, local_entries
+
+SPLITS = ("train", "validation")
+# What Pillow raises for files that are cut off, damaged or no pictures at all.
+UNREADABLE = (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError)
+MAX_KEPT_BYTES = 2 << 30  # decoded pictures held in memory, by a process with its loading workers
+
+
+def open_rgb(entry):
+    """Encoded bytes or a path -> the picture, upright, as RGB PIL.Image of its own size."""
+    with Image.open(io.BytesIO(entry) if isinstance(entry, bytes) else entry) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def fitted(picture, side):
+    """PIL.Image -> uint8 [side,side,3]: the largest centred square, resized."""
+    return np.asarray(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS))
+
+
+def covering(picture, side, scale_min=1.0):
+    """PIL.Image -> uint8 [h,w,3] with the shorter side `side`, to be cropped; with scale_min below
+    1 up to side / scale_min, as far as the picture goes."""
+    shorter = min(picture.size)
+    target = min(max(shorter, side), math.ceil(side / scale_min))
+    if target == shorter:
+        return np.asarray(picture)
+    size = [max(target, round(length * target / shorter)) for length in picture.size]
+    return np.asarray(picture.resize(size, Image.Resampling.LANCZOS))
+
+
+def cropped(pixels, side, rng=None, scale_min=1.0):
+    """uint8 [h,w,3] -> [side,side,3] at a place drawn by `rng`, or in the centre.
+
+    scale_min: smallest share of the shorter side that a square may have; its side is drawn evenly
+    from there to the whole, and is never below `side`. Without rng, the whole.
+    """
+    shorter = min(pixels.shape[:2])
+    length = shorter
+    if rng is not None and scale_min < 1:
+        length = round(rng.uniform(max(side, scale_min * shorter), shorter))
+    spare = [extent - length for extent in pixels.shape[:2]]
+    top, left = (extra // 2 if rng is None else int(rng.integers(extra + 1)) for extra in spare)
+    square = pixels[top : top + length, left : left + length]
+    if length == side:
+        return square
+    resized = Image.fromarray(square).resize((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(resized)
+
+
+class ImageDataset(Dataset):
+    """Pictures of one split as squares of `resolution` px.
+
+    Args:
+        path: a folder searched recursively for pictures Pillow can open (its sub-folder named like
+            the split is used when there is one), or a folder with `<split>-*.parquet` files whose
+            column `image` holds {bytes, path}, as the Hub stores image data sets. Several folders,
+            separated by commas, are one data set.
+        split: "train" or "validation".
+        resolution: side of the squares in px.
+        max_images: keep only the first so many.
+        image_column: column that holds the pictures.
+        keep_decoded: hold decoded pictures in memory after their first use, up to 2 GB.
+        center_crop: cut the centre; else a random place of the picture.
+        crop_scale_min: below 1, the squares are cut at random places and their side is drawn
+            between this share of the picture's shorter side and all of it; a square smaller than
+            `resolution`, which would have to be enlarged, is never drawn.
+        entries: encoded pictures (bytes or paths) to use instead of `path`, as hub_entries'.
+
+    Raises: FileNotFoundError where there is no such folder or it holds no picture.
+    """
+
+    def __init__(
+        self,
+        path,
+        split="train",
+        resolution=256,
+        max_images=None,
+        keep_decoded=False,
+        image_column="image",
+        center_crop=True,
+        crop_scale_min=1.0,
+        entries=None,
+    ):
+        if split not in SPLITS:
+            raise ValueError(f"split is {split!r}, expected one of {SPLITS}")
+        if entries is None:
+            folders = folders_of(path)
+            found = [local_entries(folder, split, image_column) for folder in folders]
+            entries = list(itertools.chain.from_iterable(found))
+        self.entries = entries
+        self.num_images = len(entries) if max_images is None else min(max_images, len(entries))
+        self.resolution, self.crop_scale_min = resolution, crop_scale_min
+        self.center_crop = center_crop and crop_scale_min == 1
+        self.decoded = {} if keep_decoded else None
+        self.kept_bytes = 0
+
+    def __len__(self):
+        return self.num_images
+
+    def name(self, index):
+        """What a message calls picture `index`: its path, or its row."""
+        entry = self.entries[index]
+        return f"row {index}" if isinstance(entry, bytes) else str(entry)
+
+    def open(self, index):
+        """The stored picture, upright, as RGB PIL.Image of its own size."""
+        return open_rgb(self.entries[index])
+
+    def _resized(self, index):
+        if self.decoded is not None and index in self.decoded:
+            return self.decoded[index]
+        picture = self.open(index)
+        if self.center_crop:
+            pixels = fitted(picture, self.resolution)
+        else:
+            pixels = covering(picture, self.resolution, self.crop_scale_min)
+        worker = get_worker_info()
+        room = MAX_KEPT_BYTES // (worker.num_workers if worker else 1)
+        if self.decoded is not None and self.kept_bytes + pixels.nbytes <= room:
+            self.decoded[index] = pixels
+            self.kept_bytes += pixels.nbytes
+        return pixels
+
+    def load(self, index, rng=None):
+        """uint8 [s,s,3]; rng: numpy Generator that draws the place and the scale of a random crop
+        (else the largest centred square)."""
+        return cropped(self._resized(index), self.resolution, rng, self.crop_scale_min)
+
+    __getitem__ = load
