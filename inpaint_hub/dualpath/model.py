@@ -10,7 +10,7 @@ from inpaint_hub.dualpath.deformable_fusion import (
 )
 from inpaint_hub.dualpath.feed_forward import DILATIONS, FeedForward, decoder_widths
 from inpaint_hub.hub import HubModel
-from inpaint_hub.stylegan2.generator import check_growth
+from inpaint_hub.stylegan2.growth import check_growth
 from inpaint_hub.stylegan2.synthesis import channels_at
 
 FUSIONS = ("deformable", "concat", "none")

@@ -5,13 +5,8 @@ from torch import nn
 
 from inpaint_hub.hub import HubModel
 from inpaint_hub.inversion.backbone import build_backbone, encoder_input
-from inpaint_hub.inversion.style_heads import (
-    MapToStyle,
-    check_input_size,
-    level_of,
-    with_more_rows,
-)
-from inpaint_hub.stylegan2.generator import check_growth
+from inpaint_hub.inversion.style_heads import MapToStyle, check_input_size, level_of
+from inpaint_hub.stylegan2.growth import check_growth, with_more_rows
 from inpaint_hub.stylegan2.synthesis import num_ws
 
 

@@ -26,18 +26,6 @@ def check_input_size(input_size):
         )
 
 
-def with_more_rows(state, name, num_ws):
-    """State dict whose ModuleList `name`, one member for each row of ws, has num_ws of them: the
-    new ones are copies of the last."""
-    members = [key for key in state if key.startswith(f"{name}.")]
-    last = max((int(key.removeprefix(f"{name}.").split(".")[0]) for key in members), default=-1)
-    for key in members:
-        if key.startswith(f"{name}.{last}."):
-            for row in range(last + 1, num_ws):
-                state[key.replace(f"{name}.{last}.", f"{name}.{row}.", 1)] = state[key].clone()
-    return state
-
-
 class MapToStyle(nn.Module):
     """[N,in_channels,spatial,spatial] -> [N,w_dim]: strided convolutions down to 1x1, then a linear
     layer."""

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from inpaint_hub.stylegan2.layers import EqualConv2d, begin_as
+from inpaint_hub.stylegan2.growth import begin_as
+from inpaint_hub.stylegan2.layers import EqualConv2d
 from inpaint_hub.stylegan2.synthesis import channels_at
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from inpaint_hub.hub import HubModel
-from inpaint_hub.stylegan2.generator import check_growth
-from inpaint_hub.stylegan2.layers import EqualConv2d, EqualLinear, begin_as
+from inpaint_hub.stylegan2.growth import begin_as, check_growth
+from inpaint_hub.stylegan2.layers import EqualConv2d, EqualLinear
 from inpaint_hub.stylegan2.synthesis import channels_at
 
 

@@ -3,6 +3,7 @@
 import torch
 
 from inpaint_hub.hub import HubModel
+from inpaint_hub.stylegan2.growth import check_growth
 from inpaint_hub.stylegan2.mapping import MappingNetwork
 from inpaint_hub.stylegan2.synthesis import SynthesisNetwork, channels_at
 
@@ -105,16 +106,3 @@ class StyleGAN2Generator(HubModel):
         """Set w_avg to the mean of `num_samples` mapped latents; called after training, never by
         forward."""
         self.w_avg.copy_(self.w_statistics(num_samples, generator)[0])
-
-
-def check_growth(model, smaller, free=()):
-    """Raises: ValueError unless `smaller` is `model` at half the resolution, layer for layer; the
-    settings `free` may differ."""
-    wanted = {**model.config, "resolution": model.config["resolution"] // 2}
-    wanted |= {name: smaller.config[name] for name in free}
-    if different := {k: v for k, v in smaller.config.items() if wanted.get(k) != v}:
-        expected = {k: wanted.get(k) for k in different}
-        raise ValueError(
-            f"cannot grow from a {type(smaller).__name__} of {different}, expected {expected}; "
-            "start from a pipeline of half the resolution with the same widths"
-        )

@@ -70,34 +70,6 @@ class EqualConv2d(nn.Module):
         return scaled_lrelu(y) if self.activation == "lrelu" else y
 
 
-@torch.no_grad()
-def begin_as(seen, from_rgb, conv, down_conv, gain=1.0):
-    """Let three activated EqualConv2d, the last of them strided, begin as `gain` times the 1x1
-    convolution `seen` of the blurred and halved picture. Returns whether there was room: they need
-    two channels for each of the picture's, and stay as they are with fewer.
-    """
-    identity = torch.eye(seen.weight.shape[1])
-    split = torch.cat([identity, -identity])  # x -> x and -x: no leaky ReLU loses anything of both
-    if len(split) > len(from_rgb.weight):
-        return False
-    joined = split.t() / ((1 + LRELU_SLOPE) * LRELU_GAIN)
-    down_conv.weight.zero_()
-    set_centre(from_rgb, split)
-    set_centre(conv, split @ joined)
-    set_centre(down_conv, gain * seen.weight_gain * seen.weight[:, :, 0, 0].cpu() @ joined)
-    down_conv.bias.copy_(gain * seen.bias)
-    return True
-
-
-def set_centre(conv, matrix):
-    """Let the first outputs of an EqualConv2d be `matrix` [O,I] times the first inputs, pixel by
-    pixel."""
-    outputs, inputs = matrix.shape
-    middle = conv.kernel_size // 2
-    conv.weight[:outputs] = 0
-    conv.weight[:outputs, :inputs, middle, middle] = (matrix / conv.weight_gain).to(conv.weight)
-
-
 class ModulatedConv2d(nn.Module):
     """StyleGAN2's modulated, demodulated convolution: x [N,I,r,r], w [N,w_dim] -> [N,O,r,r] (or 2r
     with `up`).
