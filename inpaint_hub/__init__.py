@@ -34,7 +34,7 @@ _HOMES = {
     "DualPathPipeline": "pipelines",
     "CoModGANGenerator": "comodgan",
     "CoModGANPipeline": "pipelines",
-    "FWLatent": "invertfill",
+    "FWLatent": "stylegan2",
     "HubModel": "hub",
     "InpaintOutput": "pipelines",
     "InpaintPipeline": "pipelines",

@@ -16,7 +16,7 @@ ECCV 2022.
 """
 
 from inpaint_hub.invertfill.encoder import InvertFillEncoder, InvertFillOutput
-from inpaint_hub.invertfill.latents import FWLatent
 from inpaint_hub.invertfill.mean_latent import SoftMeanLatent
+from inpaint_hub.stylegan2.latents import FWLatent
 
 __all__ = ["FWLatent", "InvertFillEncoder", "InvertFillOutput", "SoftMeanLatent"]

@@ -10,10 +10,10 @@ from inpaint_hub.hub import HubModel
 from inpaint_hub.inversion.backbone import build_backbone, encoder_input
 from inpaint_hub.inversion.style_heads import MapToStyle, check_input_size, level_of
 from inpaint_hub.invertfill.image_branch import FeatureBranch, RGBBranch
-from inpaint_hub.invertfill.latents import FWLatent
 from inpaint_hub.invertfill.pre_modulation import build_pre_modulation, instance_norm
 from inpaint_hub.invertfill.structure import MapToStructure, RGBHead
 from inpaint_hub.stylegan2.growth import check_growth, with_more_rows
+from inpaint_hub.stylegan2.latents import FWLatent
 from inpaint_hub.stylegan2.synthesis import num_ws
 
 FW_MODES = ("feature", "rgb", "none")

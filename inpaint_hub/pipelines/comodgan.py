@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 
 from inpaint_hub.comodgan import CoModGANGenerator
-from inpaint_hub.invertfill import FWLatent
 from inpaint_hub.pipelines.base import InpaintPipeline, woken
+from inpaint_hub.stylegan2 import FWLatent
 
 
 class CoModGANPipeline(InpaintPipeline):

@@ -9,9 +9,9 @@ from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.dualpath.offset_field import draw_arrows, mean_offset
 from inpaint_hub.images import to_pixels
 from inpaint_hub.inversion import PSPEncoder
-from inpaint_hub.invertfill import FWLatent, InvertFillEncoder, InvertFillOutput
+from inpaint_hub.invertfill import InvertFillEncoder, InvertFillOutput
 from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
-from inpaint_hub.stylegan2 import StyleGAN2Generator
+from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Generator
 
 
 @dataclass

@@ -1,9 +1,8 @@
 """One-shot latent prediction as a pipeline."""
 
 from inpaint_hub.inversion import LahiriEncoder
-from inpaint_hub.invertfill import FWLatent
 from inpaint_hub.pipelines.base import InpaintPipeline, woken
-from inpaint_hub.stylegan2 import StyleGAN2Generator
+from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Generator
 
 
 class LahiriPipeline(InpaintPipeline):

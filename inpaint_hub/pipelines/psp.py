@@ -1,9 +1,8 @@
 """pSp, shown masked pictures, as a pipeline: the inversion InvertFill is compared with."""
 
 from inpaint_hub.inversion import PSPEncoder
-from inpaint_hub.invertfill import FWLatent
 from inpaint_hub.pipelines.base import InpaintPipeline
-from inpaint_hub.stylegan2 import StyleGAN2Generator
+from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Generator
 
 
 class PSPPipeline(InpaintPipeline):

@@ -5,10 +5,9 @@ from numbers import Integral, Real
 
 import torch
 
-from inpaint_hub.invertfill import FWLatent
 from inpaint_hub.pipelines.base import InpaintPipeline, woken
 from inpaint_hub.search import Limits, multi_code_search, w_plus_search, yeh_search
-from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Discriminator, StyleGAN2Generator
 
 
 class SearchPipeline(InpaintPipeline):

@@ -9,5 +9,6 @@ StyleGAN", CVPR 2020.
 
 from inpaint_hub.stylegan2.discriminator import StyleGAN2Discriminator
 from inpaint_hub.stylegan2.generator import StyleGAN2Generator
+from inpaint_hub.stylegan2.latents import FWLatent
 
-__all__ = ["StyleGAN2Discriminator", "StyleGAN2Generator"]
+__all__ = ["FWLatent", "StyleGAN2Discriminator", "StyleGAN2Generator"]

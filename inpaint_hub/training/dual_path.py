@@ -8,11 +8,12 @@ from torch import nn
 from inpaint_hub.compositing import composite, mask_out
 from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.inversion import PSPEncoder
-from inpaint_hub.invertfill import FWLatent, InvertFillEncoder, InvertFillOutput
+from inpaint_hub.invertfill import InvertFillEncoder, InvertFillOutput
 from inpaint_hub.losses.objective import InpaintingObjective
 from inpaint_hub.pipelines.dual_path import DualPathPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.psp import PSPPipeline
+from inpaint_hub.stylegan2 import FWLatent
 from inpaint_hub.training.inpainting import InpaintingTraining
 from inpaint_hub.training.step import component_config
 

@@ -9,13 +9,13 @@ from torch.nn import functional as F
 from inpaint_hub.compositing import composite, mask_out
 from inpaint_hub.inversion import LahiriEncoder, PSPEncoder
 from inpaint_hub.invertfill.encoder import InvertFillEncoder, InvertFillOutput
-from inpaint_hub.invertfill.latents import FWLatent
 from inpaint_hub.invertfill.mean_latent import SoftMeanLatent
 from inpaint_hub.losses.objective import InvertFillObjective
 from inpaint_hub.losses.perceptual import perceptual_loss
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.lahiri import LahiriPipeline
 from inpaint_hub.pipelines.psp import PSPPipeline
+from inpaint_hub.stylegan2.latents import FWLatent
 from inpaint_hub.training.inpainting import InpaintingTraining
 
 

@@ -1,4 +1,4 @@
-"""F&W+: the latent that InvertFill inverts to."""
+"""F&W+: the latent that every encoder and search inverts to, and the generator reads."""
 
 from typing import NamedTuple
 
