@@ -21,7 +21,7 @@ from benchmarks.measuring import machine
 from benchmarks.runs import Run, flag, train_apart, train_missing, write
 from benchmarks.seeds import difference_table, over_seeds
 from inpaint_hub import load_pipeline
-from inpaint_hub.data import ImageDataset
+from inpaint_hub.data import ImageDataset, held_out_split
 from inpaint_hub.evaluation.__main__ import positive
 from inpaint_hub.evaluation.arena import Arena
 from inpaint_hub.evaluation.feature_network import FeatureNetwork
@@ -104,12 +104,14 @@ def planned_runs(arguments, flags):
 
 
 def held_out(config, resolution):
-    """The validation split.
+    """The validation split, or all of --validation_data_dir where it has no splits.
 
     Raises: ValueError where pictures of it are trained on; FileNotFoundError where there is none.
     """
-    folder = config.validation_data_dir or config.train_data_dir
-    pictures = ImageDataset(folder, "validation", resolution, keep_decoded=True)
+    given = config.validation_data_dir
+    folder = given or config.train_data_dir
+    split = held_out_split(given) if given else "validation"
+    pictures = ImageDataset(folder, split, resolution, keep_decoded=True)
     if isinstance(pictures.entries[0], Path):  # stored as parquet, the splits are apart
         trained_on = ImageDataset(config.train_data_dir, "train", resolution).entries
         if shared := set(trained_on).intersection(pictures.entries):

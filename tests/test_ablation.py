@@ -253,8 +253,12 @@ def test_bad_input_is_told_before_anything_is_trained(others, words, place, data
 
 
 def test_pictures_that_are_trained_on_are_not_judged(place, tmp_path):
+    data = place / "pictures"
+    line = command("invertfill", place, data, tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match="no picture for split 'validation'"):
+        run(line)
     with pytest.raises(ValueError, match="7 of 7 pictures to judge on are trained on"):
-        run(command("invertfill", place, place / "pictures", tmp_path / "out"))
+        run([*line, "--validation_data_dir", str(data)])
 
 
 def test_one_seed_has_the_interval_over_pictures_alone():

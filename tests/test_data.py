@@ -12,11 +12,13 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from inpaint_hub.data import (
+    SPLITS,
     EndlessSampler,
     HubEntries,
     ImageDataset,
     StreamedPairs,
     TrainingPairs,
+    held_out_split,
     hub_dataset,
 )
 
@@ -61,6 +63,66 @@ def test_parquet_splits_hold_their_own_pictures(tmp_path):
     assert (len(train), len(held_out)) == (3, 1)
     assert np.array_equal(train.load(2), np.asarray(picture(2))[:, 4:36])
     assert np.array_equal(held_out.load(0), np.asarray(picture(3))[:, 4:36])
+
+
+def write_pictures(folder, seeds):
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        picture(seed).save(folder / f"{seed}.png")
+
+
+def seeds_of(folder, split):
+    return sorted(int(path.stem) for path in ImageDataset(folder, split, 32).entries)
+
+
+def test_every_split_of_a_folder_is_its_own(tmp_path):
+    write_pictures(tmp_path / "train" / "cats", [0, 1])
+    write_pictures(tmp_path / "val", [2])
+    write_pictures(tmp_path / "test", [3, 4])
+    found = {split: seeds_of(tmp_path, split) for split in SPLITS}
+    assert found == {
+        "train": [0, 1],
+        "validation": [2],
+        "val": [2],
+        "test": [3, 4],
+        "all": [0, 1, 2, 3, 4],
+    }
+
+
+def test_training_pictures_never_stand_in_for_held_out_ones(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="'validation'.*it has no splits.*--split all"):
+        ImageDataset(folder, "validation", 32)
+    assert len(ImageDataset(folder, "all", 32)) == len(ImageDataset(folder, "train", 32)) == 6
+    data = tmp_path / "data set"
+    write_pictures(data / "train", [0])
+    write_pictures(data / "test", [1])
+    with pytest.raises(FileNotFoundError, match="it has train, test.*validation or val"):
+        ImageDataset(data, "val", 32)
+
+
+def test_held_out_pictures_beside_the_others_are_not_trained_on(tmp_path):
+    write_pictures(tmp_path / "cats", [0, 1])
+    write_pictures(tmp_path / "validation", [2])
+    write_pictures(tmp_path / "test" / "cats", [3])
+    assert seeds_of(tmp_path, "train") == [0, 1]
+
+
+def test_parquet_splits_have_the_same_names(tmp_path):
+    (tmp_path / "data").mkdir()
+    write_parquet(tmp_path / "data" / "train-00000-of-00001.parquet", [picture(0), picture(1)])
+    write_parquet(tmp_path / "data" / "val-00000-of-00001.parquet", [picture(2)])
+    write_parquet(tmp_path / "test.parquet", [picture(3)] * 3)
+    sizes = {split: len(ImageDataset(tmp_path, split, 32)) for split in SPLITS}
+    assert sizes == {"train": 2, "validation": 1, "val": 1, "test": 3, "all": 6}
+    (tmp_path / "data" / "val-00000-of-00001.parquet").unlink()
+    with pytest.raises(FileNotFoundError, match="it has train, test"):
+        ImageDataset(tmp_path, "validation", 32)
+
+
+def test_a_folder_given_as_held_out_is_judged_whole_or_by_its_own_split(folder, tmp_path):
+    assert held_out_split(folder) == "all"
+    write_pictures(tmp_path / "more" / "val", [1])
+    assert held_out_split(tmp_path / "more") == "validation"
 
 
 def test_another_column_can_be_named_and_a_missing_one_lists_the_present(tmp_path):
@@ -127,8 +189,8 @@ def test_missing_and_empty_folders_say_what_was_expected(tmp_path):
         ImageDataset(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="holds no picture"):
         ImageDataset(tmp_path)
-    with pytest.raises(ValueError, match="test"):
-        ImageDataset(tmp_path, "test")
+    with pytest.raises(ValueError, match="'tests', expected one of"):
+        ImageDataset(tmp_path, "tests")
 
 
 def test_a_pair_depends_on_seed_epoch_and_index_alone(folder):

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -36,8 +38,9 @@ OPTIONAL = {"lpips_alex", "fid_inception", "kid_inception"}  # where those packa
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("pictures")
     photo = Image.open(ROOT / "examples" / "face.png")
+    (path / "validation").mkdir()
     for i in range(5):
-        photo.crop((i * 8, 0, i * 8 + 200, 200)).save(path / f"{i}.png")
+        photo.crop((i * 8, 0, i * 8 + 200, 200)).save(path / "validation" / f"{i}.png")
     return path
 
 
@@ -165,6 +168,41 @@ def test_rivals_of_one_name_carry_as_much_of_their_paths_as_tells_them_apart():
     assert distinct_names([]) == []
     with pytest.raises(ValueError, match="name each once"):
         distinct_names(["runs/psp", "runs/psp"])
+
+
+def test_a_data_set_of_the_datasets_library_is_judged_like_its_files(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    files = sorted((folder / "validation").iterdir())
+    rows = [{"bytes": file.read_bytes(), "path": None} for file in files]
+    for split, kept in (("train", rows[:1]), ("test", rows[1:])):
+        path = tmp_path / "set" / f"{split}-00000-of-00001.parquet"
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"photo": kept, "label": list(range(len(kept)))}), path)
+    line = ["--telea", "--resolution", "32", "--bands", "50-60"]
+    hub = ["--dataset_name", str(path.parent), "--image_column", "photo", "--split", "test"]
+    main([*line, *hub, "--output", str(tmp_path / "hub")])
+    settings = json.loads((tmp_path / "hub" / "results.json").read_text())["settings"]
+    assert settings["num_images"] == 4 and settings["split"] == "test"
+    main([*line, "--data_dir", str(folder), "--output", str(tmp_path / "files")])
+    shown = [np.asarray(Image.open(tmp_path / k / "grid-50-60.png")) for k in ("hub", "files")]
+    side = 64  # of a picture in the grid, whose rows are the pictures
+    assert np.array_equal(shown[0][:side, :side], shown[1][side : 2 * side, :side])
+
+
+def test_exactly_one_source_of_pictures_is_given(folder, tmp_path):
+    line = ["--telea", "--resolution", "32", "--output", str(tmp_path)]
+    for more, given in (([], "neither"), (["--data_dir", "x", "--dataset_name", "y"], "both")):
+        with pytest.raises(SystemExit, match=f"--dataset_name: {given} given"):
+            main([*line, *more])
+
+
+def test_a_folder_without_held_out_pictures_is_refused(folder, tmp_path):
+    line = ["--telea", "--resolution", "32", "--output", str(tmp_path / "o"), "--bands", "50-60"]
+    plain = ["--data_dir", str(folder / "validation")]
+    with pytest.raises(SystemExit, match="'validation'.*--split all"):
+        main([*line, *plain])
+    main([*line, *plain, "--split", "all", "--max_images", "1"])
+    assert (tmp_path / "o" / "table.md").exists()
 
 
 @pytest.mark.parametrize("fill", [telea, navier_stokes])

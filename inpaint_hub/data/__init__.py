@@ -8,15 +8,17 @@ order       which picture comes next
 
 from inpaint_hub.data.order import EndlessSampler
 from inpaint_hub.data.pairs import StreamedPairs, TrainingPairs
-from inpaint_hub.data.pictures import ImageDataset
-from inpaint_hub.data.sources import HubEntries, folders_of, hub_dataset
+from inpaint_hub.data.pictures import SPLITS, ImageDataset
+from inpaint_hub.data.sources import HubEntries, folders_of, held_out_split, hub_dataset
 
 __all__ = [
+    "SPLITS",
     "EndlessSampler",
     "HubEntries",
     "ImageDataset",
     "StreamedPairs",
     "TrainingPairs",
     "folders_of",
+    "held_out_split",
     "hub_dataset",
 ]

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image, ImageOps
 from torch.utils.data import Dataset, get_worker_info
 
-from inpaint_hub.data.sources import folders_of, local_entries
+from inpaint_hub.data.sources import ALL, SPLIT_NAMES, folders_of, local_entries
 
-SPLITS = ("train", "validation")
+SPLITS = (*SPLIT_NAMES, ALL)
 # What Pillow raises for files that are cut off, damaged or no pictures at all.
 UNREADABLE = (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError)
 MAX_KEPT_BYTES = 2 << 30  # decoded pictures held in memory, by a process with its loading workers
@@ -61,11 +61,11 @@ class ImageDataset(Dataset):
     """Pictures of one split as squares of `resolution` px.
 
     Args:
-        path: a folder searched recursively for pictures Pillow can open (its sub-folder named like
-            the split is used when there is one), or a folder with `<split>-*.parquet` files whose
-            column `image` holds {bytes, path}, as the Hub stores image data sets. Several folders,
-            separated by commas, are one data set.
-        split: "train" or "validation".
+        path: a folder with sub-folders named like the splits, searched recursively for pictures
+            Pillow can open (one without any is all train), or a folder with `<split>-*.parquet`
+            files whose column `image` holds {bytes, path}, as the Hub stores image data sets.
+            Several folders, separated by commas, are one data set.
+        split: "train", "validation" (or "val", which is the same), "test", or "all" of a folder.
         resolution: side of the squares in px.
         max_images: keep only the first so many.
         image_column: column that holds the pictures.

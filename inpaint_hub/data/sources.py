@@ -5,6 +5,10 @@ from pathlib import Path
 
 from PIL import Image
 
+SPLIT_NAMES = ("train", "validation", "val", "test")
+ALIASES = {"val": "validation"}
+ALL = "all"  # every picture of a folder
+
 
 def folders_of(text):
     """Paths of "DATA", or of "DATA,MORE"; a folder whose name has a comma is one."""
@@ -14,9 +18,14 @@ def folders_of(text):
 
 
 def local_entries(path, split, image_column="image"):
-    """Paths of a folder's pictures, or the encoded pictures of its <split>-*.parquet files.
+    """Paths of a folder's pictures, or the encoded pictures of its parquet files.
 
-    Raises: FileNotFoundError where there are none; ValueError for a missing column.
+    A split is a sub-folder of its name (pictures or parquet in it) or <split>-*.parquet, in the
+    folder or in its sub-folder data; "validation" and "val" are one. A folder without any split is
+    all "train". "all" is everything, whatever its split.
+
+    Raises: FileNotFoundError where there are none: pictures of another split, which may have been
+        trained on, never stand in; ValueError for a missing column.
     """
     root = Path(path)
     if not root.is_dir():
@@ -24,25 +33,58 @@ def local_entries(path, split, image_column="image"):
             f"data folder {str(path)!r} does not exist; expected a folder of pictures or of "
             f"{split}-*.parquet files; check --train_data_dir"
         )
-    parquet = sorted(root.glob(f"{split}-*.parquet")) or sorted(
-        root.glob(f"data/{split}-*.parquet")
-    )
-    if parquet:
-        entries = list(
-            itertools.chain.from_iterable(_parquet_bytes(f, image_column) for f in parquet)
-        )
+    present = splits_of(root)
+    if split == ALL or (split == "train" and not present):
+        files = pictures_in(root) or sorted(root.rglob("*.parquet"))
+    elif split == "train" and "train" not in present:  # beside the other splits' folders
+        others = {root / name for name in SPLIT_NAMES}
+        files = [p for p in pictures_in(root) if others.isdisjoint(p.parents)]
     else:
-        folder = root / split if (root / split).is_dir() else root
-        endings = Image.registered_extensions()
-        entries = sorted(
-            p for p in folder.rglob("*") if p.suffix.lower() in endings and p.is_file()
-        )
-    if not entries:
+        files = present.get(same_split(split), [])
+    if not files:
+        found = f"it has {', '.join(present)}" if present else "it has no splits"
         raise FileNotFoundError(
-            f"data folder {str(path)!r} holds no picture for split {split!r}; expected pictures or "
-            f"{split}-*.parquet files in it; point --train_data_dir at them"
+            f"data folder {str(path)!r} holds no picture for split {split!r} ({found}); expected "
+            f"pictures in a sub-folder {' or '.join(names_of(split))}, or {split}-*.parquet; name "
+            "another split or folder (to judge every picture of a folder that was not trained on: "
+            "--split all)"
         )
-    return entries
+    if files[0].suffix == ".parquet":
+        return list(itertools.chain.from_iterable(_parquet_bytes(f, image_column) for f in files))
+    return files
+
+
+def same_split(name):
+    """ "validation" for "val"; other names as they are."""
+    return ALIASES.get(name, name)
+
+
+def names_of(split):
+    """What a split may be called in a folder."""
+    return [n for n in SPLIT_NAMES if same_split(n) == same_split(split)]
+
+
+def splits_of(root):
+    """{split: its files} of those that a folder has, parquet before pictures."""
+    files = {}
+    for name in SPLIT_NAMES:
+        parquet = [*root.glob(f"{name}-*.parquet"), *root.glob(f"data/{name}-*.parquet")]
+        parquet += [*root.glob(f"{name}.parquet"), *(root / name).glob("*.parquet")]
+        files.setdefault(same_split(name), []).extend(sorted(parquet) or pictures_in(root / name))
+    return {split: found for split, found in files.items() if found}
+
+
+def held_out_split(path):
+    """Name of the split that holds a folder's held-out pictures: "validation" of one with splits,
+    "all" of one that is given as held-out pictures and has none."""
+    has_splits = any(splits_of(Path(folder)) for folder in folders_of(path))
+    return "validation" if has_splits else ALL
+
+
+def pictures_in(folder):
+    """Paths of all files below with an ending of pictures, sorted."""
+    endings = Image.registered_extensions()
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in endings and p.is_file())
 
 
 def _parquet_bytes(file, column):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inpaint_hub.data import ImageDataset
+from inpaint_hub.data import SPLITS, HubEntries, ImageDataset, hub_dataset
 from inpaint_hub.evaluation.arena import Arena
 from inpaint_hub.evaluation.classical import navier_stokes, telea
 from inpaint_hub.evaluation.feature_network import FeatureNetwork
@@ -77,8 +77,22 @@ def build_parser():
     parser.add_argument(
         "--export_pairs", metavar="DIR", help="write the pairs for other programs into a new folder"
     )
-    parser.add_argument("--data_dir", required=True, help="folder of pictures or of parquet files")
-    parser.add_argument("--split", default="validation", choices=["train", "validation"])
+    parser.add_argument("--data_dir", help="folder of pictures or of parquet files")
+    parser.add_argument(
+        "--dataset_name",
+        help="in its place: a data set of the Hub, or a folder, read by the datasets library",
+    )
+    parser.add_argument("--dataset_config_name", help="configuration of that data set")
+    parser.add_argument(
+        "--image_column", default="image", help="column of the data set that holds the pictures"
+    )
+    parser.add_argument(
+        "--split",
+        default="validation",
+        help=f"{', '.join(SPLITS)}: sub-folder or parquet files of that name (val is validation); "
+        "all: every picture of a folder that nothing was trained on; of --dataset_name its own "
+        "names (default: validation)",
+    )
     parser.add_argument(
         "--bands",
         nargs="+",
@@ -163,6 +177,29 @@ def methods_of(arguments):
     return methods, resolution
 
 
+def pictures_of(arguments, resolution):
+    """The ImageDataset to judge on.
+
+    Raises: ValueError, FileNotFoundError, ImportError for data that is not there.
+    """
+    if bool(arguments.data_dir) == bool(arguments.dataset_name):
+        given = "both" if arguments.data_dir else "neither"
+        raise ValueError(f"--data_dir and --dataset_name: {given} given, expected one of them")
+    column, entries = arguments.image_column, None
+    if arguments.dataset_name:
+        name, configuration = arguments.dataset_name, arguments.dataset_config_name
+        table = hub_dataset(name, configuration, arguments.split, column, streaming=False)
+        entries = HubEntries(table, column)
+    return ImageDataset(
+        arguments.data_dir,
+        arguments.split if entries is None else "validation",
+        resolution,
+        keep_decoded=True,
+        image_column=column,
+        entries=entries,
+    )
+
+
 def bands_of(arguments):
     """The bands asked for.
 
@@ -202,7 +239,7 @@ def evaluate(arguments):
             f"--num_samples is {arguments.num_samples}, but diversity is a distance of features; "
             "give --perceptual_network"
         )
-    pictures = ImageDataset(arguments.data_dir, arguments.split, resolution, keep_decoded=True)
+    pictures = pictures_of(arguments, resolution)
     sets = [EvaluationPairs(pictures, b, arguments.seed, arguments.max_images) for b in bands]
     raise_problems(
         [

@@ -28,6 +28,7 @@ from inpaint_hub.data import (
     StreamedPairs,
     TrainingPairs,
     folders_of,
+    held_out_split,
     hub_dataset,
 )
 from inpaint_hub.masks import MaskFiles
@@ -253,7 +254,9 @@ def validation_batch(config, pictures, device):
     folder = config.validation_data_dir or config.train_data_dir
     if folder:
         try:
-            pictures = ImageDataset(folder, "validation", **options)
+            given = config.validation_data_dir
+            split = held_out_split(given) if given else "validation"
+            pictures = ImageDataset(folder, split, **options)
         except FileNotFoundError:
             if config.validation_data_dir:
                 raise
