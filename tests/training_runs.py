@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PRELOADED = ["inpaint_hub.training.loop", "inpaint_hub.training.stylegan2"]
-PRELOADED += ["inpaint_hub.training.inversion", "inpaint_hub.training.dual_path"]
+PRELOADED += ["inpaint_hub.training.inversion", "inpaint_hub.training.dualpath"]
 PATHS = [str(ROOT), str(ROOT / "tests")]
 
 TINY = {

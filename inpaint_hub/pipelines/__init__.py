@@ -3,7 +3,7 @@
 from inpaint_hub.pipelines.auto import load_pipeline
 from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
 from inpaint_hub.pipelines.comodgan import CoModGANPipeline
-from inpaint_hub.pipelines.dual_path import DualPathOutput, DualPathPipeline
+from inpaint_hub.pipelines.dualpath import DualPathOutput, DualPathPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.lahiri import LahiriPipeline
 from inpaint_hub.pipelines.psp import PSPBlendPipeline, PSPPipeline

@@ -4,7 +4,7 @@ import json
 
 from inpaint_hub.hub import find_file
 from inpaint_hub.pipelines.comodgan import CoModGANPipeline
-from inpaint_hub.pipelines.dual_path import DualPathPipeline
+from inpaint_hub.pipelines.dualpath import DualPathPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.lahiri import LahiriPipeline
 from inpaint_hub.pipelines.psp import PSPBlendPipeline, PSPPipeline

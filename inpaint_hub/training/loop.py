@@ -91,7 +91,7 @@ METHODS = {
     "invertfill": "inversion.InvertFillTraining",
     "psp": "inversion.PSPTraining",
     "lahiri": "inversion.LahiriTraining",
-    "dualpath": "dual_path.DualPathTraining",
+    "dualpath": "dualpath.DualPathTraining",
     "comodgan": "comodgan.CoModGANTraining",
 }
 

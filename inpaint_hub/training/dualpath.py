@@ -10,7 +10,7 @@ from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.inversion import PSPEncoder
 from inpaint_hub.invertfill import InvertFillEncoder, InvertFillOutput
 from inpaint_hub.losses.objective import InpaintingObjective
-from inpaint_hub.pipelines.dual_path import DualPathPipeline
+from inpaint_hub.pipelines.dualpath import DualPathPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.psp import PSPPipeline
 from inpaint_hub.stylegan2 import FWLatent
