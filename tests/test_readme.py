@@ -13,6 +13,7 @@ from inpaint_hub.training import PRESETS, parse_config
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+RESULTS = [ROOT / "docs" / "RESULTS.md", *sorted((ROOT / "docs" / "results").glob("*.md"))]
 SHELL = "\n".join(code for language, code in BLOCKS if language == "bash").replace("\\\n", " ")
 
 
@@ -54,8 +55,29 @@ def test_the_bundled_weights_of_the_table_are_there_and_small():
         assert size <= 40e6, size
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda p: p.name)
+def test_the_documents_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert target.startswith("http") or (page.parent / target).is_file(), target
+
+
+def test_the_results_in_short_are_those_of_their_page():
+    """Method by method, in Extreme: the figures of the one table that most people read."""
+    rows = re.findall(
+        r"\(([\w-]+)\) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|", RESULTS[0].read_text()
+    )
+    page = (ROOT / "docs" / "results" / "faces-128.md").read_text()
+    assert len(rows) == 8
+    for method, psnr, distance, frechet in rows:
+        line = next(
+            x for x in page.splitlines() if x.startswith(f"| extreme (70-90 %) | {method} |")
+        )
+        values = [re.match(r"[\d.]+", cell.strip(" *")).group() for cell in line.split("|")[3:9]]
+        assert [values[0], values[4], values[5]] == [psnr, distance, frechet], method
+
+
 def test_every_figure_is_in_the_results():
-    results = (ROOT / "docs" / "RESULTS.md").read_text()
+    results = "".join(page.read_text() for page in RESULTS)
     prose = re.sub(r"```.*?```|^---.*?^---", "", README, flags=re.DOTALL | re.MULTILINE)
     figures = set(re.findall(r"\d+\.\d+|\d+ ?%|\d+ ?ms|\d+,\d{3}", prose)) - {"3.11", "2.0"}
     assert {figure for figure in figures if figure not in results} == set()

@@ -1,5 +1,5 @@
-"""Named starting points of TrainConfig: each docstring tells the command; docs/RESULTS.md what it
-gave."""
+"""Named starting points of TrainConfig: each docstring tells the command; docs/results/runs.md what
+it gave."""
 
 SMALL_GAN = {
     "resolution": 64,
