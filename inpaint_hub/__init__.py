@@ -35,6 +35,7 @@ _HOMES = {
     "CoModGANGenerator": "comodgan",
     "CoModGANPipeline": "pipelines",
     "FWLatent": "stylegan2",
+    "FeedForwardPipeline": "pipelines",
     "HubModel": "hub",
     "InpaintOutput": "pipelines",
     "InpaintPipeline": "pipelines",

@@ -8,6 +8,7 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from inpaint_hub import DualPathInpainter, FeedForwardPipeline, load_pipeline
 from inpaint_hub.losses.adversarial import (
     discriminator_loss,
     generator_loss,
@@ -271,6 +272,30 @@ def test_heads_are_saved_and_gone_on_with(pictures, network_file, tmp_path):
     run = Run(config(pictures, network_file, tmp_path / "other", **other))
     *_, adversary = run.method.adversaries
     assert not adversary.discriminator.calibrated
+
+
+def test_the_feed_forward_path_trains_alone_and_from_another(pictures, network_file, tmp_path):
+    fields = {"method": "feedforward", "inpainter_channels": 4, "known_is_real": True}
+    fields |= {"adversarial_weight": 0.1, "discriminator": "patch", "patch_channels": 4}
+    fields |= {"r1_gamma": 0.0}
+    first = train(config(pictures, network_file, tmp_path / "first", **fields))
+    assert {p.name for p in first.iterdir() if p.is_dir()} >= {"inpainter", "projected"}
+    AcceleratorState._reset_state(True)
+    still = {"pretrained_model_name_or_path": str(first), "learning_rate": 0.0, "resolution": 0}
+    second = train(config(pictures, network_file, tmp_path / "second", **fields, **still))
+    one, other = (load_file(p / "inpainter" / "model.safetensors") for p in (first, second))
+    assert one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+    pipe = load_pipeline(second)
+    photo, hole = Image.open(pictures / "0.png"), Image.new("L", (32, 32))
+    hole.paste(255, (8, 8, 24, 24))
+    filled, known = pipe(photo, hole, variation=0.5).images[0], np.asarray(hole) == 0
+    assert np.array_equal(np.asarray(filled)[known], np.asarray(photo)[known])
+    assert not np.array_equal(np.asarray(filled)[~known], np.asarray(photo)[~known])
+
+
+def test_a_fusing_inpainter_is_no_feed_forward_pipeline():
+    with pytest.raises(ValueError, match="fusion='none'; use DualPathPipeline"):
+        FeedForwardPipeline(inpainter=DualPathInpainter(resolution=32, channels=4))
 
 
 def test_what_cannot_be_trained_against_is_refused(pictures, network_file, tmp_path):

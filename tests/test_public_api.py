@@ -10,6 +10,7 @@ NAMES = {
     "DualPathInpainter",
     "DualPathOutput",
     "DualPathPipeline",
+    "FeedForwardPipeline",
     "CoModGANGenerator",
     "CoModGANPipeline",
     "FWLatent",

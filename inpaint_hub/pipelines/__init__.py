@@ -4,6 +4,7 @@ from inpaint_hub.pipelines.auto import load_pipeline
 from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
 from inpaint_hub.pipelines.comodgan import CoModGANPipeline
 from inpaint_hub.pipelines.dualpath import DualPathOutput, DualPathPipeline
+from inpaint_hub.pipelines.feed_forward import FeedForwardPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.lahiri import LahiriPipeline
 from inpaint_hub.pipelines.psp import PSPBlendPipeline, PSPPipeline
@@ -14,6 +15,7 @@ __all__ = [
     "DualPathOutput",
     "DualPathPipeline",
     "CoModGANPipeline",
+    "FeedForwardPipeline",
     "InpaintOutput",
     "InpaintPipeline",
     "InvertFillPipeline",

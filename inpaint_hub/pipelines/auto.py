@@ -5,6 +5,7 @@ import json
 from inpaint_hub.hub import find_file
 from inpaint_hub.pipelines.comodgan import CoModGANPipeline
 from inpaint_hub.pipelines.dualpath import DualPathPipeline
+from inpaint_hub.pipelines.feed_forward import FeedForwardPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.lahiri import LahiriPipeline
 from inpaint_hub.pipelines.psp import PSPBlendPipeline, PSPPipeline
@@ -18,6 +19,7 @@ PIPELINES = {
         PSPPipeline,
         PSPBlendPipeline,
         DualPathPipeline,
+        FeedForwardPipeline,
         WPlusSearchPipeline,
         YehPipeline,
         MGANPriorPipeline,

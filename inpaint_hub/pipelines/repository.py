@@ -35,7 +35,7 @@ def hub_options(arguments):
 
 
 class HubPipeline(DiffusionPipeline):
-    """Base of all pipelines: networks by name, `gan` among them, loaded and saved all or nothing.
+    """Base of all pipelines: networks by name, in most a `gan`, loaded and saved all or nothing.
 
     The constructor's annotations say of what class each network is.
     """
@@ -73,11 +73,11 @@ class HubPipeline(DiffusionPipeline):
             model = getattr(networks[name], "_orig_mod", networks[name])  # if compiled
             if not isinstance(model, expected):
                 raise TypeError(self._of_another_kind(name, type(model).__name__))
-        gan = networks["gan"].config
+        gan = networks["gan"].config if "gan" in networks else {}
         for name, network in networks.items():
             own = network.config
             for key in (*SIZES, *self.shared_settings.get(name, ())):
-                if own.get(key, gan.get(key)) != gan.get(key):
+                if gan and own.get(key, gan.get(key)) != gan.get(key):
                     raise ValueError(
                         f"{key} is {own[key]} for the {name} and {gan.get(key)} for gan; "
                         f"expected them equal; use the {name} that was trained with this generator"

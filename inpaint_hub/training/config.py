@@ -4,8 +4,12 @@ import argparse
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args, get_origin
 
-Method = Literal["stylegan2", "invertfill", "psp", "lahiri", "dualpath", "comodgan"]
-FROM_SCRATCH = ("stylegan2", "comodgan")  # the methods that need no trained generator
+Method = Literal["stylegan2", "invertfill", "psp", "lahiri", "dualpath", "feedforward", "comodgan"]
+FROM_SCRATCH = (
+    "stylegan2",
+    "feedforward",
+    "comodgan",
+)  # the methods that need no trained generator
 GROWING = ("stylegan2", "invertfill", "psp", "dualpath")  # the methods that know grow_from
 AT_LEAST_ONE = (
     "train_batch_size",

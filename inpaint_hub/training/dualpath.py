@@ -86,7 +86,7 @@ class DualPathTraining(InpaintingTraining):
         )
         self.track_average(self.model)
         self.objective = InpaintingObjective(self.features, self.loss_weights())
-        self.start_adversaries(gan)
+        self.start_adversaries(gan.resolution, gan.channel_base, gan.channel_max)
 
     def encoder_class(self, kind):
         """The encoder's class; a DualPathPipeline's is known by its arguments."""

@@ -50,7 +50,7 @@ class InpaintingTraining(TrainingMethod):
             f"{' or '.join(kind.__name__ for kind in kinds)} {purpose}"
         )
 
-    def start_adversaries(self, gan):
+    def start_adversaries(self, resolution, channel_base, channel_max):
         """The discriminators of composites, where the config gives them a weight: StyleGAN2's
         starts from the one that the generator was trained with, if that lies beside it; others go
         on from an earlier run's of the same shape."""
@@ -58,27 +58,33 @@ class InpaintingTraining(TrainingMethod):
         self.adversaries = Adversaries(self)
         if c.adversarial_weight:
             patch = c.discriminator == "patch"
-            discriminator = self.patch_discriminator() if patch else self.composite_judge(gan)
+            discriminator = (
+                self.patch_discriminator()
+                if patch
+                else self.composite_judge(resolution, channel_base, channel_max)
+            )
             self.adversaries.add(c.adversarial_weight, Adversary(self, discriminator))
         if c.projected_weight:
-            heads = ProjectedAdversary(self, gan.resolution, with_mask=True)
+            heads = ProjectedAdversary(self, resolution, with_mask=True)
             self.adversaries.add(c.projected_weight, heads)
 
     def patch_discriminator(self):
         new = PatchDiscriminator(channels=self.config.patch_channels)
         return self.beside(PatchDiscriminator, Adversary.subfolder, new.config) or new
 
-    def composite_judge(self, gan):
+    def composite_judge(self, resolution, channel_base, channel_max):
         """StyleGAN2's discriminator with a mask channel."""
         c = self.config
         discriminator = StyleGAN2Discriminator(
-            resolution=gan.resolution,
-            channel_base=gan.channel_base,
-            channel_max=gan.channel_max,
+            resolution=resolution,
+            channel_base=channel_base,
+            channel_max=channel_max,
             mask_channel=True,
             mbstd_group_size=c.mbstd_group_size,
         )
-        judge = self.discriminator_beside(c.pretrained_model_name_or_path)
+        judge = None
+        if c.pretrained_model_name_or_path:
+            judge = self.discriminator_beside(c.pretrained_model_name_or_path)
         if judge is not None and discriminator.start_from(judge):
             self.accelerator.print("The discriminator starts from the one beside the pipeline.")
         return discriminator

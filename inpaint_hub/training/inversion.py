@@ -84,7 +84,7 @@ class EncoderTraining(InpaintingTraining):
         )
         self.track_average(self.model)
         self.w_mean, self.w_std = self.w_mean.to(self.device), self.w_std.to(self.device)
-        self.start_adversaries(gan)
+        self.start_adversaries(gan.resolution, gan.channel_base, gan.channel_max)
 
     def grown_encoder(self, gan):
         """An encoder for this generator that starts from one for half its resolution."""

@@ -92,6 +92,7 @@ METHODS = {
     "psp": "inversion.PSPTraining",
     "lahiri": "inversion.LahiriTraining",
     "dualpath": "dualpath.DualPathTraining",
+    "feedforward": "feed_forward.FeedForwardTraining",
     "comodgan": "comodgan.CoModGANTraining",
 }
 
@@ -165,7 +166,8 @@ def with_resolution(config):
     if config.grow_from:
         resolution = 2 * component_config(config, "gan", config.grow_from)["resolution"]
     elif config.pretrained_model_name_or_path:
-        resolution = component_config(config, "gan")["resolution"]
+        network = "inpainter" if config.method == "feedforward" else "gan"
+        resolution = component_config(config, network)["resolution"]
     return dataclasses.replace(config, resolution=resolution)
 
 

@@ -151,6 +151,42 @@ def faces128_dualpath():
     return {**faces64_dualpath(), **GROWN}
 
 
+PROJECTED = {  # heads beside SN-PatchGAN, known places real
+    "projected_weight": 0.2,
+    "projected_strides": "4,8,16",
+    "known_is_real": True,
+    "lr_scheduler": "constant",
+    "lr_warmup_steps": 50,
+    "ema_decay": 0.998,
+}
+
+
+def faces128_dualpath_projected():
+    """Dual-path gone on with against projected heads beside SN-PatchGAN.
+
+    python train_accelerate.py --preset faces128_dualpath_projected --train_data_dir DATA
+        --pretrained_model_name_or_path weights/dualpath-faces-128
+        --output_dir runs/dualpath128 --perceptual_network squeezenet1_1.safetensors
+    """
+    return {**faces128_dualpath(), **PROJECTED, "max_train_steps": 8000}
+
+
+def photos128_feedforward():
+    """Dual-path's feed-forward path alone for photos of any kind, from random crops of many sizes,
+    starting from the path of a Dual-path trained on other pictures.
+
+    python train_accelerate.py --preset photos128_feedforward --train_data_dir PHOTOS,SCENES
+        --pretrained_model_name_or_path weights/dualpath-faces-128
+        --output_dir runs/photos128 --perceptual_network squeezenet1_1.safetensors
+    """
+    return {
+        **faces128_dualpath_projected(),
+        "method": "feedforward",
+        "center_crop": False,
+        "crop_scale_min": 0.4,
+    }
+
+
 def faces256_gan():
     """StyleGAN2 at 256 px in the shape of NVIDIA's paper256 (SPEC C6), for a GPU. Not yet run.
 
@@ -247,6 +283,8 @@ PRESETS = {
         faces128_plus,
         faces128_psp,
         faces128_dualpath,
+        faces128_dualpath_projected,
+        photos128_feedforward,
         faces256_gan,
         paper,
         plus,
