@@ -21,7 +21,7 @@ def place(tmp_path_factory):
     from training_runs import TINY
 
     from inpaint_hub import PSPEncoder, PSPPipeline
-    from inpaint_hub.losses.perceptual import SqueezeNetFeatures
+    from inpaint_hub.losses.perceptual import ProjectionFeatures
     from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
     from inpaint_hub.stylegan2 import StyleGAN2Generator
 
@@ -37,6 +37,6 @@ def place(tmp_path_factory):
     widths = {"backbone": "small", "backbone_width": 8, "style_channels": 8}
     encoder = PSPEncoder(resolution=TINY["resolution"], w_dim=TINY["w_dim"], **widths)
     PSPPipeline(encoder=encoder, gan=gan).save_pretrained(folder / "psp")
-    state = SqueezeNetFeatures().state_dict()
+    state = ProjectionFeatures().state_dict()
     save_file({k: v.contiguous() for k, v in state.items()}, folder / "network.safetensors")
     return folder

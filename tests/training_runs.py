@@ -41,6 +41,15 @@ def fields(place, output_dir, method="stylegan2", **others):
             "pretrained_model_name_or_path": str(place / "gan"),
             "perceptual_network": str(place / "network.safetensors"),
         }
+    if method == "feedforward":
+        chosen |= {
+            "pretrained_model_name_or_path": "",
+            "adversarial_weight": 0.1,
+            "discriminator": "patch",
+            "r1_gamma": 0.0,
+            "projected_weight": 0.2,
+            "known_is_real": True,
+        }
     if method == "dualpath":
         chosen |= {
             "pretrained_model_name_or_path": str(place / "psp"),
