@@ -1,8 +1,8 @@
 """Dual-path's feed-forward path alone, as a pipeline: no generator, no inversion (SPEC B3)."""
 
 from inpaint_hub.dualpath import DualPathInpainter
-from inpaint_hub.stylegan2 import FWLatent
 from inpaint_hub.pipelines.base import InpaintPipeline
+from inpaint_hub.stylegan2 import FWLatent
 
 
 class FeedForwardPipeline(InpaintPipeline):
