@@ -37,7 +37,7 @@ def undisturbed(place, method, num_processes, accumulation):
     return weights(folder, method)
 
 
-def wait_for(path, processes, seconds=60):
+def wait_for(path, processes, seconds=240):
     deadline = time.monotonic() + seconds
     while not path.exists() and time.monotonic() < deadline and processes[0].is_alive():
         time.sleep(0.002)

@@ -80,7 +80,7 @@ def start(fields, num_processes=1, **options):
     return processes
 
 
-def finish(processes, timeout=120):
+def finish(processes, timeout=600):
     """Wait for all; returns their exit codes."""
     for process in processes:
         process.join(timeout)
