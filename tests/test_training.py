@@ -1,6 +1,7 @@
 """train_accelerate.py from data to a pipeline directory, at tiny size with real networks."""
 
 import json
+import math
 import re
 import shutil
 import signal
@@ -525,6 +526,41 @@ def test_the_tail_learns_slowly_with_frozen_batch_norms(faces, encoder_fields, t
     assert rates == pytest.approx([1e-3] * 3 + [1e-4] * 2)
     with pytest.raises(ValueError, match="--tail_fraction with --lr_scheduler cosine"):
         config(faces, tmp_path, method="invertfill", lr_scheduler="cosine", **{**fields, **tail})
+
+
+def test_a_cosine_tail_ends_at_its_share_for_the_discriminator_too(faces, encoder_fields, tmp_path):
+    tail = {"max_train_steps": 8, "tail_fraction": 0.5, "tail_shape": "cosine"}
+    tail |= {"learning_rate": 1e-3, "lr_warmup_steps": 2, "adversarial_weight": 0.1}
+    tail |= {"discr_lr_scheduler": "tail", "discr_learning_rate": 1e-2, "r1_gamma": 0.0}
+    fields = {**encoder_fields, **tail}
+    method = Run(config(faces, tmp_path, method="invertfill", **fields)).method
+    rates = []
+    for step in range(8):
+        rates.append([o.param_groups[0]["lr"] for o in method.optimizers])
+        method.optimizer.step()
+        method.after_step(step + 1)
+    rates.append([o.param_groups[0]["lr"] for o in method.optimizers])
+    halfway = [0.1 + 0.9 * (1 + math.cos(math.pi * t / 4)) / 2 for t in range(5)]
+    expected = [0, 0.5, 1, 1, *halfway]
+    assert [r[0] / 1e-3 for r in rates] == pytest.approx(expected)
+    assert [r[1] / 1e-2 for r in rates] == pytest.approx(expected)
+    with pytest.raises(ValueError, match="--discr_lr_scheduler tail.*--tail_fraction"):
+        config(faces, tmp_path, **TINY_GAN, discr_lr_scheduler="tail")
+
+
+def test_the_holes_weight_falls_in_the_second_half(faces, encoder_fields, tmp_path):
+    fields = {**encoder_fields, "max_train_steps": 9, "hole_weight_end": 2.0}
+    method = Run(config(faces, tmp_path, method="invertfill", **fields)).method
+    weights = []
+    for step in range(9):
+        method.phases(step)
+        weights.append(method.objective.weights.hole)
+    assert weights[:5] == [6.0] * 5 and weights[8] == 2.0
+    steps = [a - b for a, b in zip(weights[5:], weights[6:])]
+    assert steps == pytest.approx([steps[0]] * 3) and steps[0] > 0
+    assert method.objective.weights.valid == 1.0
+    with pytest.raises(ValueError, match="--hole_weight_end.*psp"):
+        config(faces, tmp_path, method="psp", **fields)
 
 
 def test_a_token_is_not_logged(faces, tmp_path):

@@ -57,6 +57,13 @@ def cropped(pixels, side, rng=None, scale_min=1.0):
     return np.asarray(resized)
 
 
+def held_back(count, fraction):
+    """bool [count]: which pictures are held back from training. Every 1/fraction-th, so that all
+    parts of a sorted set are among them, and those of a shorter set are those of a longer one."""
+    marks = np.floor(np.arange(count + 1) * fraction + 1e-9)
+    return marks[1:] > marks[:-1]
+
+
 class ImageDataset(Dataset):
     """Pictures of one split as squares of `resolution` px.
 
@@ -74,6 +81,9 @@ class ImageDataset(Dataset):
         crop_scale_min: below 1, the squares are cut at random places and their side is drawn
             between this share of the picture's shorter side and all of it; a square smaller than
             `resolution`, which would have to be enlarged, is never drawn.
+        holdout_fraction: share of the pictures, evenly spread and always the same, that is held
+            back.
+        held_out: give those instead of the others.
         entries: encoded pictures (bytes or paths) to use instead of `path`, as hub_entries'.
 
     Raises: FileNotFoundError where there is no such folder or it holds no picture.
@@ -90,6 +100,8 @@ class ImageDataset(Dataset):
         center_crop=True,
         crop_scale_min=1.0,
         entries=None,
+        holdout_fraction=0.0,
+        held_out=False,
     ):
         if split not in SPLITS:
             raise ValueError(f"split is {split!r}, expected one of {SPLITS}")
@@ -98,23 +110,26 @@ class ImageDataset(Dataset):
             found = [local_entries(folder, split, image_column) for folder in folders]
             entries = list(itertools.chain.from_iterable(found))
         self.entries = entries
-        self.num_images = len(entries) if max_images is None else min(max_images, len(entries))
+        count = len(entries) if max_images is None else min(max_images, len(entries))
+        held = held_back(count, holdout_fraction)
+        self.indices = np.flatnonzero(held if held_out else ~held)
         self.resolution, self.crop_scale_min = resolution, crop_scale_min
         self.center_crop = center_crop and crop_scale_min == 1
         self.decoded = {} if keep_decoded else None
         self.kept_bytes = 0
 
     def __len__(self):
-        return self.num_images
+        return len(self.indices)
 
     def name(self, index):
         """What a message calls picture `index`: its path, or its row."""
+        index = int(self.indices[index])
         entry = self.entries[index]
         return f"row {index}" if isinstance(entry, bytes) else str(entry)
 
     def open(self, index):
         """The stored picture, upright, as RGB PIL.Image of its own size."""
-        return open_rgb(self.entries[index])
+        return open_rgb(self.entries[int(self.indices[index])])
 
     def _resized(self, index):
         if self.decoded is not None and index in self.decoded:

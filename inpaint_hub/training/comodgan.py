@@ -75,6 +75,14 @@ class CoModGANTraining(TrainingMethod):
         self.adversaries.after_step()
 
     @torch.no_grad()
+    def fill(self, images, masks):
+        """Composites [N,3,s,s] of the averaged weights, each picture with a z of its own."""
+        rng = torch.Generator().manual_seed(self.config.seed)
+        with self.average_weights() as gan:
+            z = torch.randn(len(images), gan.z_dim, generator=rng).to(self.device)
+            return gan(mask_out(images, masks), masks, z)
+
+    @torch.no_grad()
     def sample_rows(self, images, masks):
         """The masked pictures, and three fills that differ by z."""
         rng = torch.Generator().manual_seed(self.config.seed)

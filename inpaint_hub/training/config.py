@@ -25,6 +25,7 @@ AT_LEAST_ONE = (
     "mbstd_group_size",
     "ada_interval",
     "ada_images",
+    "num_judged_images",
 )
 
 
@@ -66,6 +67,11 @@ class TrainConfig:
         "pipeline of half the resolution whose layers the new networks start from: stylegan2's, "
         "the encoder of invertfill and psp, dualpath's inpainter",
     )
+    holdout_fraction: float = option(
+        0.0,
+        "share of the training pictures, every so-manieth, that is never trained on: to judge on "
+        "while training and to choose weights by",
+    )
     max_train_samples: int = option(0, "use only the first so many pictures; 0 = all")
     center_crop: bool = option(True, "cut squares from the centre; off: from a random place")
     crop_scale_min: float = option(
@@ -92,12 +98,17 @@ class TrainConfig:
     lr_scheduler: str = option(
         "constant", "constant, linear, cosine, ... (diffusers' get_scheduler)"
     )
-    discr_lr_scheduler: str = option("constant", "the same for the discriminator")
+    discr_lr_scheduler: str = option(
+        "constant", "the same for the discriminator; tail: with the tail's lower rate"
+    )
     lr_warmup_steps: int = option(0, "steps of linear warm-up")
     tail_fraction: float = option(
         0.0, "last share of the steps, with a lower learning rate and batch norms in eval mode"
     )
     tail_lr_scale: float = option(0.1, "the learning rate there, as a share")
+    tail_shape: Literal["step", "cosine"] = option(
+        "step", "how it gets there: at once, or by a cosine until the last step"
+    )
     adam_beta1: float = option(0.9, "Adam's first decay (stylegan2: 0)")
     adam_beta2: float = option(0.999, "Adam's second decay (stylegan2: 0.99)")
     discr_adam_beta1: float = option(0.0, "the same for the discriminator")
@@ -126,12 +137,27 @@ class TrainConfig:
     )
     allow_tf32: bool = option(False, "TF32 matrix products on NVIDIA GPUs")
     dataloader_num_workers: int = option(0, "processes that decode pictures")
+    threads: int = option(0, "threads of a process on the CPU; 0 = as torch chooses")
+    tune_allocator: bool = option(
+        True, "let glibc keep large blocks of memory between steps: faster on CPUs"
+    )
 
     checkpointing_steps: int = option(500, "steps between checkpoints")
     checkpoints_total_limit: int = option(2, "checkpoints kept; older ones are removed")
     resume_from_checkpoint: str = option("", "`latest` or the path of a checkpoint-<step>")
     validation_steps: int = option(500, "steps between sample grids")
     num_validation_images: int = option(8, "held-out pictures in the sample grid")
+    validation_network: str = option(
+        "",
+        "feature network (.json or .safetensors; never one of a loss) that judges the pictures "
+        "held back while training: Frechet distance, contrast, clipping, colour shift",
+    )
+    judging_steps: int = option(0, "steps between judgements; 0 = validation_steps")
+    num_judged_images: int = option(500, "pictures or samples in a judgement")
+    judged_bands: str = option("10-30,70-90", "coverages (%) of the holes that are judged")
+    keep_best: bool = option(
+        False, "release the weights that were judged best (in output_dir/best) instead of the last"
+    )
     report_to: str = option(
         "jsonl,tensorboard", "comma-separated trackers: jsonl, tensorboard, any accelerate knows"
     )
@@ -236,6 +262,9 @@ class TrainConfig:
     )
     valid_weight: float = option(1.0, "weight of the loss on known pixels")
     hole_weight: float = option(6.0, "weight of the loss on the hole")
+    hole_weight_end: float = option(
+        -1.0, "the same at the last step, reached linearly from half of the steps on; -1 = constant"
+    )
     perceptual_weight: float = option(0.05, "weight of the perceptual loss")
     style_weight: float = option(120.0, "weight of the style loss")
     tv_weight: float = option(0.1, "weight of total variation")
@@ -323,11 +352,35 @@ class TrainConfig:
             )
         if not 0 <= self.tail_fraction < 1:
             raise ValueError(f"--tail_fraction is {self.tail_fraction}, expected a share below 1")
-        if self.tail_fraction and (self.lr_scheduler != "constant" or self.lr_warmup_steps):
+        warms_up = self.lr_warmup_steps and self.tail_shape == "step"
+        if self.tail_fraction and (self.lr_scheduler != "constant" or warms_up):
             raise ValueError(
                 f"--tail_fraction with --lr_scheduler {self.lr_scheduler} and --lr_warmup_steps "
-                f"{self.lr_warmup_steps}: expected constant and 0; use one or the other"
+                f"{self.lr_warmup_steps}: expected constant and 0; use one or the other, or "
+                "--tail_shape cosine with a warm-up"
             )
+        if self.discr_lr_scheduler == "tail" and not self.tail_fraction:
+            raise ValueError("--discr_lr_scheduler tail: there is none; give a --tail_fraction")
+        if not 0 <= self.holdout_fraction < 1:
+            raise ValueError(
+                f"--holdout_fraction is {self.holdout_fraction}, expected a share below 1, as 0.1"
+            )
+        if self.holdout_fraction and self.streaming:
+            raise ValueError(
+                "--holdout_fraction with --streaming: nothing is held back from a stream; leave "
+                "one out"
+            )
+        if self.validation_network and not self.holdout_fraction:
+            raise ValueError(
+                "--validation_network judges pictures that are never trained on; hold some back "
+                "with --holdout_fraction 0.1"
+            )
+        if self.hole_weight_end >= 0 and self.method not in ("invertfill", "dualpath"):
+            raise ValueError(
+                f"--hole_weight_end: {self.method}'s loss has no term of the hole; leave it out"
+            )
+        if self.keep_best and not self.validation_network:
+            raise ValueError("--keep_best needs a judge; give a --validation_network")
         if self.hub_token and "wandb" in self.report_to:
             raise ValueError(
                 "--hub_token with --report_to wandb: its log could hold the token; log in with "

@@ -1,6 +1,8 @@
 """What every method that fills holes shares in training: losses on pictures, and discriminators on
 composites."""
 
+from dataclasses import replace
+
 import torch
 
 from inpaint_hub.compositing import composite, mask_out
@@ -121,8 +123,17 @@ class InpaintingTraining(TrainingMethod):
             mask_out(image, mask), mask, noise_mode="random", generator=rng, **self.options(rng)
         )
 
+    def hole_weight(self, step):
+        """Of the loss on the hole, in optimiser step `step`."""
+        c = self.config
+        half = c.max_train_steps / 2
+        done = min(max((step - half) / max(c.max_train_steps - 1 - half, 1), 0.0), 1.0)
+        return c.hole_weight + (c.hole_weight_end - c.hole_weight) * done
+
     def phases(self, step):
         c = self.config
+        if c.hole_weight_end >= 0:
+            self.objective.weights = replace(self.objective.weights, hole=self.hole_weight(step))
         if step >= c.tail_start:  # RFR's fine-tuning (SPEC A10)
             for module in self.networks.modules():
                 if isinstance(module, torch.nn.BatchNorm2d):
@@ -146,6 +157,13 @@ class InpaintingTraining(TrainingMethod):
             loss, logs = loss + fooled, logs | terms
         self.minimise(loss, self.model, self.optimizer)
         return logs | {"loss": loss}
+
+    @torch.no_grad()
+    def fill(self, images, masks):
+        """Composites [N,3,s,s] of the averaged weights."""
+        with self.average_weights() as networks:
+            generated, _ = networks(mask_out(images, masks), masks)
+        return composite(images, generated, masks)
 
     def after_step(self, step):
         super().after_step(step)

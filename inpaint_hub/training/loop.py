@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import time
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from accelerate.utils import ProjectConfiguration, set_seed
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from inpaint_hub.allocator import tune_allocator
 from inpaint_hub.data import (
     EndlessSampler,
     HubEntries,
@@ -179,19 +181,32 @@ def training_pictures(config):
     if config.streaming:
         stream = open_hub_dataset(config, "train")
         return stream.take(config.max_train_samples) if config.max_train_samples else stream
-    entries = None
-    if config.dataset_name:
+    return opened(
+        config,
+        keep_decoded=True,
+        center_crop=config.center_crop,
+        crop_scale_min=config.crop_scale_min,
+    )
+
+
+def held_out_pictures(config, pictures):
+    """Those of the training pictures that are never trained on, as centred squares."""
+    return opened(config, pictures.entries, held_out=True)
+
+
+def opened(config, entries=None, **options):
+    """ImageDataset of the training pictures."""
+    if entries is None and config.dataset_name:
         entries = HubEntries(open_hub_dataset(config, "train"), config.image_column)
     return ImageDataset(
         config.train_data_dir,
         "train",
         config.resolution,
         max_images=config.max_train_samples or None,
-        keep_decoded=True,
         image_column=config.image_column,
-        center_crop=config.center_crop,
-        crop_scale_min=config.crop_scale_min,
         entries=entries,
+        holdout_fraction=config.holdout_fraction,
+        **options,
     )
 
 
@@ -336,6 +351,13 @@ class Clock:
         self.waited += time.perf_counter() - start
         return batch
 
+    @contextmanager
+    def stopped(self):
+        """Time spent inside does not count."""
+        start = time.perf_counter()
+        yield
+        self.start += time.perf_counter() - start
+
     def read(self):
         seconds = time.perf_counter() - self.start
         values = {
@@ -378,6 +400,19 @@ class Run:
         self.states = {"progress": self.progress, **self.method.states}
         if resumed is not None:
             self.resume(resumed)
+        self.judge, self.best = None, None
+        if config.validation_network and self.accelerator.is_main_process:
+            self.appoint_judge(resumed is not None)
+
+    def appoint_judge(self, resumed):
+        from inpaint_hub.training.judging import Best, Judge
+
+        config = self.config
+        held_out = held_out_pictures(config, self.pictures)
+        self.judge = Judge(config, self.method, held_out, self.accelerator.device)
+        if config.keep_best:
+            self.best = Best(self.output_dir, self.judge.identity)
+            self.best.forget_after(self.progress.step if resumed else -1)
 
     def with_steps_of_epochs(self, config):
         per_step = config.train_batch_size * config.gradient_accumulation_steps
@@ -450,6 +485,21 @@ class Run:
         (self.output_dir / "samples").mkdir(parents=True, exist_ok=True)
         grid.save(self.output_dir / "samples" / f"step-{self.progress.step:07d}.png")
 
+    def judged(self):
+        """{name: number} of the averaged weights, on the held-out pictures; the best are kept."""
+        step, values = self.progress.step, self.judge.read()
+        if self.best is not None:
+            score = values[self.judge.name]
+            if self.best.offer(step, score, values, self.write_released):
+                tqdm.write(f"Best so far: {self.judge.name} {score:.4g} at step {step}.")
+        return values
+
+    def write_released(self, folder):
+        """A whole pipeline of the averaged weights, with what belongs to the run beside it."""
+        with self.method.released() as pipeline:
+            pipeline.save_pretrained(folder)
+            self.method.save_beside(folder)
+
     def save_checkpoint(self):
         """Raises: FloatingPointError instead of keeping broken weights; OSError for a full disk."""
         for model in self.method.models:
@@ -494,6 +544,10 @@ class Run:
             mininterval=5,
         )
         logs, last_values = TermLogs(), {}
+        judging_steps = config.judging_steps or config.validation_steps
+        if self.judge is not None and progress.step == 0:  # what the run has to improve on
+            with clock.stopped():
+                accelerator.log(self.judged(), step=0)
         with StopSignal() as stop:
             stopping = False
             while progress.step < config.max_train_steps and not stopping:
@@ -503,9 +557,16 @@ class Run:
                 stopping = self.stop_requested(stop)
                 last = progress.step == config.max_train_steps
                 saving = progress.step % config.checkpointing_steps == 0 or stopping or last
-                if saving or progress.step % config.logging_steps == 0 or progress.step == 1:
+                judging = bool(config.validation_network) and (
+                    last or progress.step % judging_steps == 0
+                )
+                logging = progress.step % config.logging_steps == 0 or progress.step == 1
+                if saving or judging or logging:
                     last_values, logs = logs.means(accelerator), TermLogs()
                     check_finite(last_values, progress.step, self.output_dir)
+                    if judging and self.judge is not None:  # before a checkpoint of this step
+                        with clock.stopped():
+                            last_values |= self.judged()
                     accelerator.log({**last_values, **clock.read()}, step=progress.step)
                     bar.set_description(f"step {progress.step}")
                     bar.set_postfix({k: f"{v:.3g}" for k, v in list(last_values.items())[:4]})
@@ -526,6 +587,10 @@ def train(config):
         fit, before any step; FloatingPointError when a loss is not finite; OSError when a
         checkpoint cannot be written.
     """
+    if config.tune_allocator:
+        tune_allocator()
+    if config.threads:
+        torch.set_num_threads(config.threads)
     run = Run(config)
     config, accelerator, output_dir = run.config, run.accelerator, run.output_dir
     settings = {name: value for name, value in vars(config).items() if name != "hub_token"}
@@ -540,6 +605,6 @@ def train(config):
         return output_dir
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        release(run.method, config, output_dir, run.progress.step, values)
+        release(run.method, config, output_dir, run.progress.step, values, run.best)
     accelerator.end_training()
     return output_dir

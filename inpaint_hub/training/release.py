@@ -34,10 +34,11 @@ def prepare_upload(config, output_dir):
     )
 
 
-def release(method, config, output_dir, step, values):
+def release(method, config, output_dir, step, values, best=None):
     """Write the finished pipeline with its card, and upload it where that is asked for.
 
-    values: {name: float}, the last logged terms. A README.md that was not written here stays.
+    values: {name: float}, the last logged terms; best: judging.Best, whose weights take the place
+    of the last ones. A README.md that was not written here stays.
     """
     card = output_dir / hub.CARD
     own = card.is_file() and MARK not in card.read_text()
@@ -45,12 +46,15 @@ def release(method, config, output_dir, step, values):
     with method.released() as pipeline:
         pipeline.save_pretrained(output_dir)
         method.save_beside(output_dir)
+        chosen = best.record if best is not None else None
+        if chosen is not None:
+            best.release(output_dir)
         grids = sorted((output_dir / "samples").glob("step-*.png"))
         if grids:
             shutil.copyfile(grids[-1], output_dir / SAMPLES)
         if not own:
             card.write_text(
-                training_card(pipeline, method, config, step, values, bool(grids), repo_id)
+                training_card(pipeline, method, config, step, values, bool(grids), repo_id, chosen)
             )
         names = list(pipeline.components)
     if config.push_to_hub:
@@ -65,8 +69,11 @@ def release(method, config, output_dir, step, values):
         )
 
 
-def training_card(pipeline, method, config, step, values, with_samples, repo_id):
-    """README.md: how to use the pipeline, what it was trained on, how, and what came of it."""
+def training_card(pipeline, method, config, step, values, with_samples, repo_id, chosen=None):
+    """README.md: how to use the pipeline, what it was trained on, how, and what came of it.
+
+    chosen: the record of the best weights, where those are released.
+    """
     card = pipeline.model_card(repo_id if config.push_to_hub else None)
     if config.dataset_name and hub.HUB_ID.fullmatch(config.dataset_name):
         card = card.replace("---\n\n", f"datasets: [{config.dataset_name}]\n---\n\n", 1)
@@ -80,6 +87,11 @@ def training_card(pipeline, method, config, step, values, with_samples, repo_id)
         f"Data: `{data}`, {config.resolution} px. {step:,} steps of {method.images_per_step} "
         f"pictures, {seen:,} in all. Terms of use: those of the data; not stated here."
     )
+    if chosen is not None:
+        lines.append(
+            f"Released are the weights of step {chosen['step']:,}, the best by {chosen['identity']}"
+            f" that were never trained on: {chosen['score']:.4g}."
+        )
     lines.append("Hyper-parameters that differ from the defaults of `TrainConfig`:")
     lines.append(table(("field", "value"), changed_fields(config)))
     if values:

@@ -10,11 +10,13 @@ batch would.
 """
 
 import json
+import math
 from contextlib import contextmanager
 
 import torch
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
+from torch.optim.lr_scheduler import LambdaLR
 
 from inpaint_hub import hub
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator
@@ -38,6 +40,16 @@ def pipeline_class(config):
 
 def hub_options(config):
     return {"revision": config.revision or None, "cache_dir": config.cache_dir or None}
+
+
+def cosine_tail(config, step):
+    """Share of the learning rate in `step`: warm-up, then 1, then from tail_start on a cosine down
+    to tail_lr_scale at the last step."""
+    if step < config.lr_warmup_steps:
+        return step / config.lr_warmup_steps
+    length = max(config.max_train_steps - config.tail_start, 1)
+    done = min(max((step - config.tail_start) / length, 0.0), 1.0)
+    return config.tail_lr_scale + (1 - config.tail_lr_scale) * (1 + math.cos(math.pi * done)) / 2
 
 
 class MovingAverage(EMAModel):
@@ -80,22 +92,29 @@ class TrainingMethod:
             eps=c.adam_epsilon,
             weight_decay=c.adam_weight_decay,
         )
+        scheduler = self.schedule(optimizer, schedule or c.lr_scheduler, main=schedule is None)
+        model, optimizer, scheduler = self.accelerator.prepare(model, optimizer, scheduler)
+        self.models.append(model)
+        self.optimizers.append(optimizer)
+        self.schedulers.append(scheduler)
+        return model, optimizer
+
+    def schedule(self, optimizer, name, main):
+        """The learning rate's schedule; main: of what is released, to which the tail belongs."""
+        c = self.config
         processes = self.accelerator.num_processes  # accelerate steps the schedule once per process
-        name, rules = schedule or c.lr_scheduler, None
-        if c.tail_fraction and schedule is None:
+        rules = None
+        if c.tail_fraction and (main or name == "tail"):
+            if c.tail_shape == "cosine":
+                return LambdaLR(optimizer, lambda step: cosine_tail(c, step / processes))
             name, rules = "piecewise_constant", f"1:{c.tail_start * processes},{c.tail_lr_scale}"
-        scheduler = get_scheduler(
+        return get_scheduler(
             name,
             optimizer,
             step_rules=rules,
             num_warmup_steps=c.lr_warmup_steps * processes,
             num_training_steps=c.max_train_steps * processes,
         )
-        model, optimizer, scheduler = self.accelerator.prepare(model, optimizer, scheduler)
-        self.models.append(model)
-        self.optimizers.append(optimizer)
-        self.schedulers.append(scheduler)
-        return model, optimizer
 
     def scaled(self, learning_rate):
         """With scale_lr: for the pictures of a step (Goyal et al., 2017)."""

@@ -170,6 +170,14 @@ class StyleGAN2Training(TrainingMethod):
         return {"path_length": lengths.mean(), "path_length_penalty": penalty}
 
     @torch.no_grad()
+    def samples(self, start, stop):
+        """Pictures [N,3,s,s] of the averaged weights, of latents number start to stop of a fixed
+        list."""
+        rng = [torch.Generator().manual_seed(i) for i in range(start, stop)]
+        with self.average_weights() as gan:
+            return gan(draw(torch.randn, rng, gan.z_dim).to(self.device))
+
+    @torch.no_grad()
     def sample_rows(self, images, masks):
         with self.average_weights() as gan:
             pictures = gan(self.sample_z[: 4 * len(images)].to(self.device))
