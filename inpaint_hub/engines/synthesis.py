@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from inpaint_hub.engines.precision import best_dtype
 from inpaint_hub.engines.up_convolution import InferenceConv
 from inpaint_hub.stylegan2.layers import LRELU_GAIN
+from inpaint_hub.stylegan2.synthesis import rows_of
 
 
 class InferenceSynthesis:
@@ -40,17 +41,15 @@ class InferenceSynthesis:
         )
         self.layers, self.rgb_kernels, self.rgb_biases = {}, {}, {}
         modulated, rows = {}, {}
-        row = 0
         for r in self.resolutions:
             block = network.blocks[str(r)]
-            for name in ("up_conv", "conv"):
-                if hasattr(block, name):
-                    styled = getattr(block, name)
-                    self.layers[r, name] = InferenceConv(styled, self.dtype)
-                    modulated[r, name], rows[r, name] = styled.conv, row
-                    row += 1
+            names = [name for name in ("up_conv", "conv", "to_rgb") if hasattr(block, name)]
+            for name, row in zip(names, range(network.num_ws)[rows_of(r)]):
+                layer = getattr(block, name)
+                modulated[r, name], rows[r, name] = layer.conv, row
+                if name != "to_rgb":
+                    self.layers[r, name] = InferenceConv(layer, self.dtype)
             rgb = block.to_rgb
-            modulated[r, "to_rgb"], rows[r, "to_rgb"] = rgb.conv, row
             weight = rgb.conv.weight.detach().float() * rgb.conv.weight_gain
             self.rgb_kernels[r] = weight[:, :, 0, 0]
             self.rgb_biases[r] = rgb.bias.detach().float()[None, :, None].to(self.dtype)

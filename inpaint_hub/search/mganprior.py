@@ -12,14 +12,7 @@ import torch
 
 from inpaint_hub.search.descent import descend
 from inpaint_hub.search.objective import reconstruction
-
-
-def rows_of(resolution):
-    """The rows of ws that the block of this resolution reads (SPEC A6)."""
-    if resolution == 4:
-        return slice(0, 2)
-    first = 2 * (resolution.bit_length() - 1) - 5
-    return slice(first, first + 3)
+from inpaint_hub.stylegan2.synthesis import rows_of
 
 
 def through(synthesis, ws, x, rgb, resolutions):

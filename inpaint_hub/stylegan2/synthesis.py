@@ -1,9 +1,5 @@
 """StyleGAN2's synthesis network: ws [N,L,w_dim] -> picture, with feature maps in and out (SPEC C1,
 C5, A6, A7).
-
-Which block reads which row of ws: the 4 px block reads 0 (convolution) and 1 (to RGB); block 2^j
-reads 2j-5 (up-convolution), 2j-4 (convolution) and 2j-3 (to RGB, shared with the next block's
-up-convolution).
 """
 
 import math
@@ -31,6 +27,16 @@ def num_ws(resolution):
 def channels_at(resolution, channel_base, channel_max):
     """Feature channels c(r) = min(channel_base / r, channel_max) (SPEC C1)."""
     return min(channel_base // resolution, channel_max)
+
+
+def rows_of(resolution):
+    """The rows of ws that the block of this resolution reads, a slice (SPEC A6).
+
+    The 4 px block reads 0 (convolution) and 1 (to RGB); block 2^j reads 2j-5 (up-convolution), 2j-4
+    (convolution) and 2j-3 (to RGB, shared with the next block's up-convolution).
+    """
+    last = 2 * (resolution.bit_length() - 1) - 3
+    return slice(last - 1 if resolution == 4 else last - 2, last + 1)
 
 
 class SynthesisBlock(nn.Module):
@@ -109,18 +115,15 @@ class SynthesisNetwork(nn.Module):
         features, rgb_features = features or {}, rgb_features or {}
         x = rgb = None
         activations = {}
-        first = 0
         for r in self.resolutions:
-            last = first + (2 if r == 4 else 3)
             x, rgb = self.blocks[str(r)](
                 x,
                 rgb,
-                ws[:, first:last],
+                ws[:, rows_of(r)],
                 features.get(r),
                 rgb_features.get(r),
                 noise_mode,
                 generator,
             )
             activations[r] = x
-            first = last - 1
         return (rgb, activations) if return_features else rgb
