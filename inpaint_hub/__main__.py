@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from inpaint_hub import folders, load_pipeline
 from inpaint_hub.blending import BLENDS
+from inpaint_hub.texture import TEXTURES
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "weights" / "dualpath-faces-128"
 LOSSLESS = {".png", ".tif", ".tiff", ".bmp"}
@@ -55,6 +56,13 @@ def build_parser():
     )
     parser.add_argument(
         "--blend", choices=BLENDS, default="gp", help="how the fill meets the picture (default: gp)"
+    )
+    parser.add_argument(
+        "--texture",
+        choices=TEXTURES,
+        default="auto",
+        help="how the fill becomes as sharp as the picture: detail keeps the network's content, "
+        "patches copies the picture's own, auto chooses (default), none leaves the network's fill",
     )
     parser.add_argument(
         "--variation",
@@ -193,7 +201,7 @@ def main(argv=None):
         wanted = [job for job in jobs if not folders.is_done(job)]
     share = share_of(wanted, state)
     main_process = state is None or state.is_main_process
-    names = ("padding_mask_crop", "mask_dilate", "mask_blur", "blend", "variation")
+    names = ("padding_mask_crop", "mask_dilate", "mask_blur", "blend", "texture", "variation")
     options = {name: getattr(arguments, name) for name in names}
     with tqdm(total=len(share), unit="image", disable=one or not main_process) as bar:
         report = folders.fill_files(

@@ -351,6 +351,13 @@ def window_slices(window, shape):
     )
 
 
+def shared_slices(part, other):
+    """Of two (rows, columns) slices of a picture, what lies in both; empty ones where nothing
+    does."""
+    pairs = [(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(part, other)]
+    return tuple(slice(start, max(start, stop)) for start, stop in pairs)
+
+
 def _cubic(start, stop, side, size):
     """Which of a patch's `size` rows make the rows start .. stop - 1 of a window of `side` rows,
     and by how much: indices and weights, both [stop - start, taps].

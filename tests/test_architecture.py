@@ -26,16 +26,18 @@ MAY_IMPORT = {
     "dualpath": NETWORKS,
     "search": NETWORKS,
     "comodgan": NETWORKS,
+    "texture": {"images", "crops", "blending"},
     "data": {"images", "masks"},
     "engines": {"stylegan2", "inversion", "dualpath"},
     "pipelines": NETWORKS
-    | {"engines", "masks", "blending", "crops", "invertfill", "dualpath", "search", "comodgan"},
+    | {"engines", "masks", "blending", "crops", "invertfill", "dualpath", "search", "comodgan"}
+    | {"texture"},
     "evaluation": {"images", "masks", "data", "pipelines"},
     "training": NETWORKS
     | {"masks", "losses", "data", "invertfill", "dualpath", "comodgan"}
     | {"allocator", "pipelines", "evaluation"},  # evaluation: judging.py alone, see below
     "folders": {"images"},  # the pipeline is passed in
-    "__main__": {"__init__", "pipelines", "images", "masks", "folders", "blending"},
+    "__main__": {"__init__", "pipelines", "images", "masks", "folders", "blending", "texture"},
     "__init__": None,  # loads names on demand
 }
 ONLY_IN = {
@@ -44,6 +46,7 @@ ONLY_IN = {
     "huggingface_hub": {"hub.py"},
     "pyarrow": {"data/sources.py"},
     "datasets": {"data/sources.py"},
+    "patchmatch": {"texture/patches.py"},
     "cv2": {"evaluation/classical.py"},
     "lpips": {"evaluation/scoring.py"},
     "torch_fidelity": {"evaluation/scoring.py"},

@@ -15,12 +15,18 @@ from inpaint_hub.blending import BLENDS, blend_fill, dilate
 from inpaint_hub.compositing import mask_out
 from inpaint_hub.images import read_images, read_masks, to_tensor, to_unit, write_pictures
 from inpaint_hub.pipelines.repository import HubPipeline
+from inpaint_hub.texture import TEXTURES, textured, textured_windows
 
 MOST_CONTEXT = 100  # times a hole's size: beyond lies the whole picture
 WINDOWS_AT_ONCE = 16  # a photo with hundreds of specks must not fill the memory
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 NOISE_MODES = (None, "const", "random", "none")
-CHOICES = {"output_type": OUTPUT_TYPES, "noise_mode": NOISE_MODES, "blend": (None, *BLENDS)}
+CHOICES = {
+    "output_type": OUTPUT_TYPES,
+    "noise_mode": NOISE_MODES,
+    "blend": (None, *BLENDS),
+    "texture": TEXTURES,
+}
 LOWEST = {
     "height": 1,
     "width": 1,
@@ -46,10 +52,48 @@ class InpaintOutput(BaseOutput):
 
     images: N * S filled pictures, the S of one picture in a row, as output_type asks.
     generated: the generator's own pictures [K * S,3,s,s], unbounded around [-1,1], for K windows.
+    textures: for each result, [(what its texture is, the scores by which it was chosen)] of each of
+        its crops; None where texture is "none".
     """
 
     images: list | np.ndarray | torch.Tensor | tuple
     generated: torch.Tensor | None
+    textures: list | None = None
+
+
+def _textured(rgb, picture, hole, window, own, patch, texture, blend, mask_blur, seed):
+    """Write the textured fill of one window into rgb; [(choice, scores)] of its crops.
+
+    Crops of the texture's own, with as much around each hole as it needs: the window may be a whole
+    photo, of which only these are enlarged.
+    """
+    choices = []
+    part = crops.window_slices(window, hole.shape)
+    for crop, filled in textured_windows(hole, own, part):
+        around = crops.window_slices(crop, hole.shape)
+        seen = crops.shared_slices(part, around)
+        inner = tuple(slice(s.start - a.start, s.stop - a.start) for s, a in zip(seen, around))
+        known = picture.pixels[around]
+        fill = np.zeros(known.shape, np.float32)
+        covered = np.zeros(filled.shape, bool)
+        fill[inner], covered[inner] = crops.enlarge(patch, window, seen), crops.inside(window, seen)
+        result = textured(
+            fill,
+            known,
+            hole[around],
+            filled,
+            covered,
+            texture,
+            window.side / len(patch),
+            blend,
+            seed,
+        )
+        made = result.rgb
+        if mask_blur:
+            made = blend_fill(made, known.astype(np.float32) / 255, hole[around], "none", mask_blur)
+        np.copyto(rgb[around], made, where=filled[..., None])
+        choices.append((result.choice, result.scores))
+    return choices
 
 
 @dataclass
@@ -299,32 +343,51 @@ class InpaintPipeline(HubPipeline):
         the networks see of them. `generated`, [K,3,s,s] around [-1,1], is what fills the holes."""
         return {"generated": self.generate(latent, noise_mode, generator)}
 
-    def composite(self, prepared, generated, samples=1, mask_blur=0, keep_known=True, blend="none"):
+    def composite(self, prepared, generated, samples=1, mask_blur=0, keep_known=True, blend="none",
+                  texture="none", seeds=None, chosen=None):  # fmt: skip
         """Pictures with `generated` [K * samples,3,s,s] in their holes, in the users' own kinds.
 
-        keep_known=False shows the generator's whole window instead. mask_blur, blend: those of
-        __call__.
+        Arguments as those of `fills`.
         """
         shown = [
             prepared.pictures[i] for i in range(len(prepared.pictures)) for _ in range(samples)
         ]
-        fills = self.fills(prepared, generated, samples, mask_blur, keep_known, blend)
+        fills = self.fills(
+            prepared, generated, samples, mask_blur, keep_known, blend, texture, seeds, chosen
+        )
         return [picture.fill(*fill) for picture, fill in zip(shown, fills)]
 
-    def fills(self, prepared, generated, samples=1, mask_blur=0, keep_known=True, blend="none"):
+    def fills(self, prepared, generated, samples=1, mask_blur=0, keep_known=True, blend="none",
+              texture="none", seeds=None, chosen=None):  # fmt: skip
         """What `composite` puts into the pictures: for each result in turn, (rgb float32 [H,W,3] in
-        [0,1], or None where there is no window; bool [H,W] of where it counts)."""
+        [0,1], or None where there is no window; bool [H,W] of where it counts).
+
+        keep_known=False shows the generator's whole window instead, without blend and texture.
+        mask_blur, blend, texture: those of __call__. seeds: whole numbers of the texture's search,
+        one for each result; where not given, the sample's number. chosen: a list that takes up what
+        InpaintOutput.textures holds.
+        """
         patches = to_unit(generated) if len(generated) else []
         for index, (picture, hole) in enumerate(zip(prepared.pictures, prepared.holes)):
             windows = [(k, w) for k, (i, w) in enumerate(prepared.windows) if i == index]
             for sample in range(samples):
                 rgb = np.zeros((*hole.shape, 3), np.float32) if windows else None
                 shown = np.zeros_like(hole)
+                choices = []
                 for k, window in windows:
                     part = whole = crops.window_slices(window, hole.shape)
+                    patch = patches[k * samples + sample]
+                    if keep_known and texture != "none":
+                        seed = sample if seeds is None else seeds[index * samples + sample]
+                        own = prepared.own[k]
+                        choices += _textured(
+                            rgb, picture, hole, window, own, patch, texture, blend, mask_blur, seed
+                        )
+                        shown[part] |= own
+                        continue
                     if keep_known and blend == "none":  # blends look further than the hole
                         part = crops.hole_slices(hole, part)
-                    patch = crops.enlarge(patches[k * samples + sample], window, part)
+                    patch = crops.enlarge(patch, window, part)
                     if not keep_known:
                         covered = crops.inside(window, part)
                     else:
@@ -336,6 +399,8 @@ class InpaintPipeline(HubPipeline):
                             patch = blend_fill(patch, known, hole[part], blend, mask_blur)
                     np.copyto(rgb[part], patch, where=covered[..., None])
                     shown[part] |= covered
+                if chosen is not None:
+                    chosen.append(choices)
                 yield rgb, shown
 
     @torch.no_grad()
@@ -359,6 +424,7 @@ class InpaintPipeline(HubPipeline):
         composite: bool = True,
         blend: str | None = None,
         context: float | None = None,
+        texture: str = "none",
     ):
         """Fill the white part of mask_image; every value outside it is returned bit for bit.
 
@@ -392,6 +458,11 @@ class InpaintPipeline(HubPipeline):
                 PSPBlendPipeline. mask_blur then softens what they leave.
             context: cut each hole out with so many times its own size around it on each side, as 1;
                 more where little of that would be known. Instead of padding_mask_crop.
+            texture: how the fill becomes as sharp as the picture: "none" (the network's own,
+                enlarged) | "detail" (with the fine residuals of where the picture looks alike) |
+                "patches" (copies of the picture, in a part of the network's colors) | "auto" (the
+                better of the two). Colors are matched first, by "gp" where blend is "none". The
+                generator, if one is given, then also draws the search's seed.
 
         Returns: InpaintOutput, or the pipeline's own kind of it.
 
@@ -414,6 +485,7 @@ class InpaintPipeline(HubPipeline):
                 "variation": variation,
                 "blend": blend,
                 "context": context,
+                "texture": texture,
             }
         )
         prepared = self.preprocess(
@@ -437,6 +509,7 @@ class InpaintPipeline(HubPipeline):
             self.maybe_free_model_hooks()
             return self._output(return_dict, images=latent, generated=None)
         rendered = self.answer(prepared, samples, generator, noise_mode, variation, latents)
+        chosen = []
         filled = self.composite(
             prepared,
             rendered["generated"],
@@ -444,10 +517,24 @@ class InpaintPipeline(HubPipeline):
             mask_blur,
             composite,
             blend or self.default_blend,
+            texture,
+            self.texture_seeds(texture, generator, len(prepared.pictures), samples),
+            chosen,
         )
         images = write_pictures(filled, output_type)
         self.maybe_free_model_hooks()
-        return self._output(return_dict, images=images, **rendered)
+        textures = None if texture == "none" else chosen
+        return self._output(return_dict, images=images, textures=textures, **rendered)
+
+    @staticmethod
+    def texture_seeds(texture, generator, num_pictures, samples=1):
+        """Seeds of the texture's search, one for each result: drawn from its generator, else None
+        (then the samples' numbers). generator: as __call__'s."""
+        if generator is None or texture == "none":
+            return None
+        count = num_pictures * samples
+        generators = generator if isinstance(generator, (list, tuple)) else [generator] * count
+        return [int(torch.randint(2**31, (), generator=g, device=g.device)) for g in generators]
 
     def answer(
         self, prepared, samples=1, generator=None, noise_mode="const", variation=0.0, latents=None

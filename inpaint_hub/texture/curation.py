@@ -1,0 +1,126 @@
+"""Which of several candidates is shown, and by what score."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from inpaint_hub import crops
+from inpaint_hub.blending import blend_fill
+from inpaint_hub.texture.detail import resized, with_detail
+from inpaint_hub.texture.guide import unexplained
+from inpaint_hub.texture.patches import PATCH_RADIUS_PX, copied, engine_problem
+
+TEXTURES = ("none", "detail", "patches", "auto")
+CONTEXT = 1.0  # a hole's size on each of its sides is shown to the engine
+MIN_SIDE_PX = 96
+MAX_HOLE_PX = 18_000  # the engine's time goes with the hole: larger ones are filled at less
+MAX_CROP_PX = 150_000
+TRUSTED = 0.05  # of the variance around the hole unexplained: the network knows this kind of photo
+COLOR_SHARE = 0.5  # of the network's low frequencies in copies
+COLOR_SIGMA = 1 / 20  # of the crop's longer side
+
+
+class Textured(NamedTuple):
+    """rgb: float32 [H,W,3] in [0,1], of which only `own` counts; choice: the candidate's name;
+    scores: {name: number}, what the choice was made by."""
+
+    rgb: np.ndarray
+    choice: str
+    scores: dict
+
+
+def textured(fill, known, hole, own, covered, texture, cell_px, blend="gp", seed=0):
+    """Textured: the fill of `own` at the photo's own sharpness.
+
+    fill: float32 [H,W,3], read where `covered`; known: uint8 [H,W,3]; hole, own, covered: bool
+    [H,W]; texture: one of TEXTURES; cell_px: see the package. blend: how the fill is first made to
+    meet the known colors. seed: a whole number.
+    """
+    assert texture in TEXTURES, texture
+    known = np.where(hole[..., None], _mean_color(known, hole), known)
+    photo = known.astype(np.float32) / 255
+    fill = np.where(covered[..., None], fill, photo)
+    blend = "gp" if blend == "none" else blend
+    base = np.clip(blend_fill(fill, photo, hole, blend), 0, 1) if not hole.all() else fill
+    base = np.where(hole[..., None], base, photo).astype(np.float32)
+    problem = _too_little(hole, own)
+    if texture == "none" or problem:
+        if problem and texture != "none":
+            warnings.warn(f"texture={texture!r} was left out: {problem}", stacklevel=2)
+        return Textured(base, "none", {})
+    scores = {"unexplained": unexplained(fill, known, hole, covered, cell_px)}
+    trusted = scores["unexplained"] < TRUSTED
+    missing = engine_problem() if texture in ("patches", "auto") else None
+    if missing:
+        warnings.warn(f"texture={texture!r} became 'detail': {missing}", stacklevel=2)
+    if texture == "detail" or missing or (texture == "auto" and trusted):
+        return Textured(with_detail(base, hole, own, cell_px), "detail", scores)
+    return Textured(_patches(base, known, hole, own, seed), "patches", scores)
+
+
+def _mean_color(known, hole):
+    """uint8 [3], what stands for holes that nobody fills here: their content must not be read."""
+    return np.uint8(127) if hole.all() else np.rint(known[~hole].mean(axis=0)).astype(np.uint8)
+
+
+def _too_little(hole, own):
+    """Why nothing can be copied here, or None."""
+    if not own.any():
+        return "there is no hole"
+    side = 2 * PATCH_RADIUS_PX + 1
+    if min(own.shape) < side or not _whole_patches(hole, side):
+        return f"no {side}x{side} px of the picture are known, expected at least one such patch"
+    return None
+
+
+def _whole_patches(hole, side):
+    reach = side // 2
+    grown = ndimage.maximum_filter(hole, size=side)
+    return not grown[reach : hole.shape[0] - reach, reach : hole.shape[1] - reach].all()
+
+
+def _patches(base, known, hole, own, seed):
+    """Copies with a share of the base's colors; holes above MAX_HOLE_PX are filled at a lower
+    resolution, and the detail of that is the photo's."""
+    height, width = own.shape
+    factor = max(np.sqrt(own.sum() / MAX_HOLE_PX), np.sqrt(own.size / MAX_CROP_PX), 1.0)
+    if factor < 1.2:
+        result = copied(known, hole, own, seed).astype(np.float32) / 255
+        return _recolored(result, base, own)
+    size = max(round(width / factor), 1), max(round(height / factor), 1)
+    small_hole, small_own = (_reduced_mask(mask, size) for mask in (hole, own))
+    small = resized(base, size, Image.Resampling.BOX)
+    pixels = np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
+    if _too_little(small_hole, small_own):
+        return base
+    filled = copied(pixels, small_hole, small_own, seed).astype(np.float32) / 255
+    filled = _recolored(filled, small, small_own)
+    large = resized(filled, (width, height), Image.Resampling.BICUBIC)
+    photo = known.astype(np.float32) / 255
+    large = np.where(own[..., None], np.clip(large, 0, 1), np.where(hole[..., None], base, photo))
+    return with_detail(large.astype(np.float32), hole, own, factor)
+
+
+def _reduced_mask(mask, size):
+    """bool of that size: wherever a pixel of the mask has a share."""
+    reduced = Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX)
+    return np.asarray(reduced) > 0
+
+
+def _recolored(copies, base, own):
+    """Copies with a part of their low frequencies replaced by the base's."""
+    difference = np.where(own[..., None], base - copies, 0).astype(np.float32)
+    sigma = COLOR_SIGMA * max(own.shape)
+    low = ndimage.gaussian_filter(difference, (sigma, sigma, 0))
+    return np.where(own[..., None], np.clip(copies + COLOR_SHARE * low, 0, 1), copies)
+
+
+def textured_windows(hole, own_part, part):
+    """crops.OwnWindow of each texture crop for the pixels `own_part` (bool) of the `part` (slices)
+    of a picture whose holes are `hole`, bool [H,W]."""
+    own = np.zeros_like(hole)
+    own[part] = own_part
+    return crops.context_windows(own, CONTEXT, MIN_SIDE_PX)

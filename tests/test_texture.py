@@ -1,0 +1,162 @@
+"""The photo's own texture in the fill: what is copied is exact, what is known stays."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from inpaint_hub import PSPEncoder, PSPPipeline
+from inpaint_hub.stylegan2 import StyleGAN2Generator
+from inpaint_hub.texture import with_detail
+from inpaint_hub.texture.detail import match_cells
+
+TEXTURED = ("detail", "patches", "auto")
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def box(shape, top, left, height, width):
+    hole = np.zeros(shape, bool)
+    hole[top : top + height, left : left + width] = True
+    return hole
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    torch.manual_seed(0)
+    sizes = {"resolution": 32, "w_dim": 8}
+    gan = StyleGAN2Generator(z_dim=8, channel_base=64, channel_max=8, **sizes)
+    encoder = PSPEncoder(backbone="small", backbone_width=8, style_channels=8, **sizes)
+    return PSPPipeline(encoder=encoder, gan=gan)
+
+
+def test_matches_are_those_of_brute_force_where_every_source_is_a_key():
+    grid = np.random.default_rng(0).random((20, 20, 3)).astype(np.float32)
+    asked = box((20, 20), 8, 8, 4, 4)
+    sources = ~box((20, 20), 7, 7, 6, 6)
+    padded = np.pad(grid, ((2, 2), (2, 2), (0, 0)), mode="edge")
+    patches = {(y, x): padded[y : y + 5, x : x + 5] for y in range(20) for x in range(20)}
+    matches = match_cells(grid, asked, sources)
+    for y, x in zip(*np.nonzero(asked)):
+        costs = {p: ((patches[y, x] - patches[p]) ** 2).sum() for p in zip(*np.nonzero(sources))}
+        chosen = costs[tuple(matches[y, x])]
+        assert chosen <= min(costs.values()) * 1.05 + 1e-5
+
+
+def test_residuals_are_those_of_the_place_that_looks_alike():
+    """Two halves, one grainy, one flat: a fill without grain takes that of its color."""
+    grain = np.where(np.indices((80, 80)).sum(axis=0) % 2, 0.02, -0.02).astype(np.float32)
+    dark, light = np.float32(0.3) + grain, np.full((80, 80), 0.7, np.float32)
+    picture = np.repeat(np.where(np.arange(80) < 40, dark, light)[..., None], 3, axis=2)
+    hole = box((80, 80), 30, 10, 16, 16) | box((80, 80), 30, 54, 16, 16)
+    fill = np.repeat(
+        np.where(np.arange(80) < 40, np.float32(0.3), np.float32(0.7))[..., None], 3, 1
+    )
+    fill = np.repeat(fill.reshape(1, 80, 3), 80, axis=0)
+    coarse = np.where(hole[..., None], fill, picture).astype(np.float32)
+    result = with_detail(coarse, hole, hole, 4.0)
+    left, right = hole & (np.arange(80) < 40), hole & (np.arange(80) >= 40)
+    assert np.abs(np.abs(result[left] - 0.3) - 0.02).max() < 0.004
+    assert np.abs(result[right] - 0.7).max() < 0.004
+    assert (result[~hole] == coarse[~hole]).all()
+
+
+@pytest.mark.parametrize("texture", TEXTURED)
+@pytest.mark.parametrize("blend", ["none", "gp", "laplacian"])
+def test_known_pixels_come_back_bit_for_bit(pipe, texture, blend):
+    picture = noise(70, 90)
+    hole = box((70, 90), 20, 30, 12, 17) | box((70, 90), 0, 80, 6, 10)
+    made = pipe(picture, hole, texture=texture, blend=blend, context=1.0, mask_blur=2).images
+    made = np.asarray(made[0])
+    assert (made[~hole] == picture[~hole]).all()
+    assert (made[hole] != picture[hole]).any()
+
+
+@pytest.mark.parametrize("texture", TEXTURED)
+def test_the_old_content_of_a_hole_is_never_read(pipe, texture):
+    picture, other = noise(64, 64), noise(64, 64)
+    hole = box((64, 64), 20, 24, 14, 11) | box((64, 64), 50, 2, 5, 5)
+    other[hole] = 255 - other[hole]
+    a, b = (pipe(p, hole, texture=texture, context=0.5).images[0] for p in (picture, other))
+    assert (np.asarray(a)[hole] == np.asarray(b)[hole]).all()
+
+
+@pytest.mark.parametrize("texture", TEXTURED)
+def test_a_batch_gives_what_each_picture_gives_alone_and_seeds_repeat(pipe, texture):
+    pictures = [noise(60, 64, 1), noise(64, 50, 2)]
+    holes = [box((60, 64), 20, 20, 10, 12), box((64, 50), 5, 30, 9, 20)]
+
+    def fill(which):
+        generators = [torch.Generator().manual_seed(5 + i) for i in which]
+        made = pipe(
+            [pictures[i] for i in which],
+            [Image.fromarray(holes[i]) for i in which],
+            texture=texture,
+            generator=generators,
+        )
+        return [np.asarray(image) for image in made.images]
+
+    together = fill([0, 1])
+    for i in (0, 1):
+        assert (fill([i])[0] == together[i]).all()
+
+
+DEGENERATE = {
+    "nothing known": (noise(40, 40), np.ones((40, 40), bool)),
+    "one known pixel": (noise(40, 40), ~box((40, 40), 0, 0, 1, 1)),
+    "less than a patch known": (noise(40, 40), ~box((40, 40), 10, 10, 5, 5)),
+    "one pixel at a corner": (noise(40, 40), box((40, 40), 39, 0, 1, 1)),
+    "a line across": (noise(40, 40), box((40, 40), 20, 0, 1, 40)),
+    "a border": (noise(40, 40), box((40, 40), 0, 0, 40, 9)),
+    "flat color": (np.full((40, 40, 3), 77, np.uint8), box((40, 40), 10, 10, 12, 12)),
+    "1x1": (noise(1, 1), np.ones((1, 1), bool)),
+    "6x50": (noise(6, 50), box((6, 50), 0, 20, 6, 9)),
+    "checkered hole": (noise(16, 16), (np.indices((16, 16)).sum(axis=0) % 2).astype(bool)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:texture=")
+@pytest.mark.parametrize("texture", TEXTURED)
+@pytest.mark.parametrize("case", DEGENERATE)
+def test_degenerate_holes_give_a_picture(pipe, texture, case):
+    picture, hole = DEGENERATE[case]
+    with np.errstate(invalid="raise"):
+        made = np.asarray(pipe(picture, Image.fromarray(hole), texture=texture).images[0])
+    assert made.shape == picture.shape
+    assert (made[~hole] == picture[~hole]).all()
+
+
+def test_where_nothing_can_be_copied_a_warning_says_so(pipe):
+    picture, hole = DEGENERATE["nothing known"]
+    with pytest.warns(UserWarning, match="texture='patches' was left out: no 7x7 px"):
+        made = pipe(picture, Image.fromarray(hole), texture="patches")
+    assert [[choice for choice, _ in crops] for crops in made.textures] == [["none"]]
+
+
+def test_without_the_engine_detail_is_taken_and_the_warning_says_how_to_install(pipe, monkeypatch):
+    import patchmatch
+
+    monkeypatch.setattr(patchmatch, "patchmatch_available", False)
+    hole = box((64, 64), 20, 20, 12, 12)
+    with pytest.warns(UserWarning, match="texture='patches' became 'detail'.*pip install"):
+        made = pipe(noise(64, 64), hole, texture="patches")
+    assert made.textures[0][0][0] == "detail"
+
+
+def test_no_texture_is_the_default_and_changes_nothing(pipe):
+    picture, hole = noise(64, 64), box((64, 64), 20, 20, 12, 12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plain = pipe(picture, hole)
+    assert plain.textures is None
+    named = pipe(picture, hole, texture="none")
+    assert (np.asarray(plain.images[0]) == np.asarray(named.images[0])).all()
+
+
+def test_an_unknown_texture_is_named(pipe):
+    with pytest.raises(ValueError, match="texture is 'sharp', expected one of"):
+        pipe(noise(32, 32), box((32, 32), 4, 4, 8, 8), texture="sharp")
