@@ -37,11 +37,17 @@ MAY_IMPORT = {
     | {"masks", "losses", "data", "invertfill", "dualpath", "comodgan"}
     | {"allocator", "pipelines", "evaluation"},  # evaluation: judging.py alone, see below
     "folders": {"images"},  # the pipeline is passed in
-    "__main__": {"__init__", "pipelines", "images", "masks", "folders", "blending", "texture"},
+    "outpainting": {"images"},  # the pipeline is passed in
+    "provenance": {"__init__"},
+    "bundled": set(),
+    "demo": {"images", "masks", "blending", "crops", "hub", "folders", "pipelines", "bundled"}
+    | {"outpainting", "provenance", "evaluation", "texture"},
+    "__main__": {"__init__", "pipelines", "images", "masks", "folders", "blending"}
+    | {"bundled", "provenance", "texture"},
     "__init__": None,  # loads names on demand
 }
 ONLY_IN = {
-    "gradio": {"app.py"},
+    "gradio": {f"demo/{name}.py" for name in ("page", "endpoints", "launch")},
     "accelerate": {"training/loop.py", "__main__.py"},
     "huggingface_hub": {"hub.py"},
     "pyarrow": {"data/sources.py"},

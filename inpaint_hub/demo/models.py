@@ -1,0 +1,110 @@
+"""The pipelines visitors can choose, each loaded once and shared; a visitor's choice is a name."""
+
+import inspect
+import re
+import threading
+from collections import OrderedDict
+
+from inpaint_hub import load_pipeline
+from inpaint_hub.bundled import weights_folder
+from inpaint_hub.demo.photos import Refusal
+from inpaint_hub.hub import find_file
+
+HUB_ID = re.compile(r"^[\w-][\w.-]*/[\w-][\w.-]*$")
+HUB_PIPELINES = 2  # of the Hub's, kept at once; the longest unused one goes
+
+
+def takes(pipe, name):
+    """Whether the pipeline's call has such an argument."""
+    return name in inspect.signature(type(pipe).__call__).parameters
+
+
+class Models:
+    """Pipelines by name.
+
+    Args:
+        sources: {name: folder, Hub id, pipeline, or function that returns a pipeline}, the default
+            first.
+        device, engine: as for InpaintPipeline.to and optimize (None: leave as they are).
+        from_hub: whether visitors may name any repository of the Hub.
+    """
+
+    def __init__(self, sources, device=None, engine=None, from_hub=True):
+        self.sources = dict(sources)
+        self.device, self.engine, self.from_hub = device, engine, from_hub
+        self.loaded, self.visitors = {}, OrderedDict()
+        self.revisions = {}
+        self.lock = threading.Lock()
+
+    @property
+    def names(self):
+        return list(self.sources)
+
+    @property
+    def default(self):
+        return self.names[0]
+
+    def get(self, name=None):
+        """The pipeline of that name, or of a Hub repository.
+
+        Raises: Refusal for other names, and for repositories that hold no pipeline of ours.
+        """
+        name = (name or self.default).strip()
+        with self.lock:
+            if name in self.sources:
+                if name not in self.loaded:
+                    self.loaded[name] = self._ready(self.sources[name])
+                return self.loaded[name]
+            return self._of_hub(name)
+
+    def revision(self, name=None):
+        """Commit of the Hub repository that the pipeline came from, or None."""
+        return self.revisions.get(name or self.default)
+
+    def _of_hub(self, name):
+        if not self.from_hub or not HUB_ID.match(name):
+            raise Refusal(
+                f"There is no model {name!r} here; choose one of {', '.join(self.names)}"
+                + (", or name a Hub repository as owner/name." if self.from_hub else ".")
+            )
+        if name in self.visitors:
+            self.visitors.move_to_end(name)
+            return self.visitors[name]
+        try:
+            pipe = self._ready(name)
+        except Refusal:
+            raise
+        except Exception as error:
+            raise Refusal(
+                f"The model {name!r} cannot be loaded: {error}. Name a repository that a pipeline "
+                "of inpaint_hub was pushed to."
+            ) from error
+        index = find_file(name, "model_index.json")
+        if index.parent.parent.name == "snapshots":
+            self.revisions[name] = index.parent.name
+        self.visitors[name] = pipe
+        while len(self.visitors) > HUB_PIPELINES:
+            self.visitors.popitem(last=False)
+        return pipe
+
+    def _ready(self, source):
+        pipe = source() if callable(source) and not hasattr(source, "components") else source
+        if not hasattr(pipe, "components"):
+            pipe = load_pipeline(pipe)
+        else:
+            return pipe
+        if self.device is not None:
+            pipe = pipe.to(self.device)
+        if self.engine is not None:
+            pipe = pipe.optimize(self.engine)
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
+
+
+def bundled_models():
+    """{name: source} of what the package brings along, the default first."""
+    return {
+        "Faces": weights_folder("dualpath-faces-128"),
+        "Photos": weights_folder("invertfill-scenes-128"),
+        "Faces, InvertFill": weights_folder("invertfill-faces-128"),
+    }

@@ -1,0 +1,86 @@
+"""Where a filled picture came from, written into the file: by which pipeline, how, and how much of
+it is made up.
+
+PNG files carry it as a text chunk, JPEG and WebP as EXIF's user comment, TIFF as the image
+description; always one line of JSON.
+"""
+
+import json
+
+from PIL import ExifTags, Image, PngImagePlugin
+
+KEY = "inpaint_hub"
+ASCII = b"ASCII\x00\x00\x00"  # EXIF's note that the comment is plain ASCII
+DESCRIBED = ("TIFF",)  # formats whose image description holds it
+
+
+def describe(pipe, *, revision=None, seed=None, coverage=None, routes=None, **more):
+    """What is to be remembered of a fill, as a dict that JSON can hold.
+
+    revision: commit of the model's repository; coverage: share of the picture that was filled, in
+    [0,1]; routes: where each hole was sent; more: settings. What is None is left out.
+    """
+    from inpaint_hub import __version__
+
+    notes = {
+        "program": f"inpaint_hub {__version__}",
+        "pipeline": type(pipe).__name__,
+        "model": source_of(pipe),
+        "revision": revision,
+        "seed": seed,
+        "coverage": None if coverage is None else round(float(coverage), 6),
+        "routes": routes,
+        **more,
+    }
+    return {key: value for key, value in notes.items() if value is not None}
+
+
+def source_of(pipe):
+    """Hub id, or the last part of the folder, that the pipeline was loaded from; None if it was
+    not. Folders of this machine are nobody's business."""
+    name = str(getattr(pipe, "name_or_path", "") or "")
+    if not name:
+        return None
+    parts = name.replace("\\", "/").rstrip("/").split("/")
+    is_hub_id = len(parts) == 2 and all(parts) and not name.startswith((".", "/"))
+    return name if is_hub_id and parts[0] != "weights" else parts[-1]
+
+
+def save_options(notes, file_format, exif=None):
+    """Keyword arguments of PIL.Image.save that write the notes into such a file.
+
+    file_format: "PNG", "JPEG", "WEBP" or "TIFF". exif: PIL.Image.Exif to add to.
+
+    Raises: ValueError for formats that hold no notes.
+    """
+    text = json.dumps(notes, ensure_ascii=True)
+    if file_format == "PNG":
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_itxt(KEY, text)
+        return {"pnginfo": chunks} | ({"exif": exif} if exif else {})
+    exif = exif or Image.Exif()
+    if file_format in ("JPEG", "WEBP"):
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = ASCII + text.encode("ascii")
+        return {"exif": exif}
+    if file_format in DESCRIBED:
+        return {"description": text}
+    raise ValueError(
+        f"file_format is {file_format!r}, expected PNG, JPEG, WEBP or TIFF; others hold no notes"
+    )
+
+
+def read(image):
+    """The notes of an opened picture (PIL.Image), or None where it has none of ours."""
+    text = image.info.get(KEY)
+    if text is None and image.format in DESCRIBED:
+        text = image.tag_v2.get(ExifTags.Base.ImageDescription)
+    if text is None:
+        comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b"")
+        if isinstance(comment, bytes) and comment.startswith(ASCII):
+            text = comment[len(ASCII) :].decode("ascii", "replace")
+    try:
+        notes = json.loads(text) if text else None
+    except ValueError:
+        return None
+    ours = isinstance(notes, dict) and str(notes.get("program", "")).startswith("inpaint_hub")
+    return notes if ours else None
