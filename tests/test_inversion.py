@@ -3,10 +3,18 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from test_pipelines import tiny_gan, tiny_pipeline
 
-from inpaint_hub import PSPEncoder
+from inpaint_hub import (
+    InvertFillPipeline,
+    LahiriEncoder,
+    LahiriPipeline,
+    PSPEncoder,
+    PSPPipeline,
+)
 from inpaint_hub.inversion.backbone import BACKBONES, build_backbone, encoder_input
 from inpaint_hub.inversion.style_heads import MapToStyle, level_of
+from inpaint_hub.training.inversion import Inversion
 
 SMALL = {"backbone": "small", "backbone_width": 8, "style_channels": 16}
 
@@ -129,3 +137,22 @@ def test_a_grown_encoder_says_of_the_averaged_picture_what_the_smaller_one_said(
     ws = grown(image, mask)
     expected = encoder(*(F.interpolate(x, 32, mode="area") for x in (image, mask)))
     torch.testing.assert_close(ws, expected[:, [*range(8), 7, 7]])
+
+
+@pytest.mark.parametrize("cls", [InvertFillPipeline, PSPPipeline, LahiriPipeline])
+@torch.no_grad()
+def test_one_inversion_serves_filling_and_training(cls):
+    if cls is LahiriPipeline:
+        torch.manual_seed(0)
+        pipe = cls(LahiriEncoder(resolution=32, z_dim=16, **SMALL).eval(), tiny_gan().eval())
+    else:
+        pipe = tiny_pipeline(cls)
+    random = torch.Generator().manual_seed(0)
+    mask = (torch.rand(2, 1, 32, 32, generator=random) > 0.5).float()
+    masked_image = torch.randn(2, 3, 32, 32, generator=random) * (1 - mask)
+    latent = pipe.encoder.invert(masked_image, mask, pipe.gan)
+    encoded = pipe.encode(masked_image, mask)
+    assert torch.equal(latent.ws, encoded.ws) and latent.ws.shape == (2, pipe.gan.num_ws, 16)
+    assert all(torch.equal(f, encoded.features[r]) for r, f in latent.features.items())
+    generated, _ = Inversion(pipe.encoder, pipe.gan)(masked_image, mask)
+    assert torch.equal(generated, pipe.generate(latent))

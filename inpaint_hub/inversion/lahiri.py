@@ -1,12 +1,13 @@
 """One-shot latent prediction (Lahiri et al., "Prior Guided GAN Based Semantic Inpainting", CVPR
 2020; SPEC D), the rival of the Dual-path poster's table: a network in place of Yeh's search."""
 
-from inpaint_hub.hub import HubModel
 from inpaint_hub.inversion.backbone import build_backbone, encoder_input
+from inpaint_hub.inversion.encoder import InversionEncoder
 from inpaint_hub.inversion.style_heads import MapToStyle, check_input_size
+from inpaint_hub.stylegan2.latents import FWLatent
 
 
-class LahiriEncoder(HubModel):
+class LahiriEncoder(InversionEncoder):
     """Masked picture [N,3,H,H] in [-1,1], hole 0, and mask [N,1,H,H], 1 = hole -> z [N,z_dim], the
     noise the generator would make the whole picture from.
 
@@ -40,6 +41,10 @@ class LahiriEncoder(HubModel):
         trunk = build_backbone(backbone, 4 if mask_channel else 3, backbone_width).trunk
         self.trunk = trunk
         self.to_z = MapToStyle(self.input_size // 16, trunk.channels[-1], style_channels, z_dim)
+
+    def latent_of(self, code, gan=None):
+        """The predicted z, mapped by the generator."""
+        return FWLatent(gan.map(code.to(gan.dtype)))
 
     def forward(self, masked_image, mask):
         x = encoder_input(masked_image, mask, self.input_size, self.mask_channel)

@@ -3,14 +3,15 @@
 import torch
 from torch import nn
 
-from inpaint_hub.hub import HubModel
 from inpaint_hub.inversion.backbone import build_backbone, encoder_input
+from inpaint_hub.inversion.encoder import InversionEncoder
 from inpaint_hub.inversion.style_heads import MapToStyle, check_input_size, level_of
 from inpaint_hub.stylegan2.growth import check_growth, with_more_rows
+from inpaint_hub.stylegan2.latents import FWLatent
 from inpaint_hub.stylegan2.synthesis import num_ws
 
 
-class PSPEncoder(HubModel):
+class PSPEncoder(InversionEncoder):
     """Masked picture [N,3,H,H] in [-1,1], hole 0, and mask [N,1,H,H], 1 = hole -> ws [N,L,w_dim].
 
     Args:
@@ -59,6 +60,10 @@ class PSPEncoder(HubModel):
         self.load_state_dict(
             with_more_rows(smaller.state_dict(), "map_to_style", num_ws(self.resolution))
         )
+
+    def latent_of(self, code, gan=None):
+        """W+ alone: the generator sees nothing but the codes (InvertFill Eq. (2))."""
+        return FWLatent(code)
 
     def forward(self, masked_image, mask):
         levels = self.backbone(

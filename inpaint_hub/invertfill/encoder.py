@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from inpaint_hub.hub import HubModel
 from inpaint_hub.inversion.backbone import build_backbone, encoder_input
+from inpaint_hub.inversion.encoder import InversionEncoder
 from inpaint_hub.inversion.style_heads import MapToStyle, check_input_size, level_of
 from inpaint_hub.invertfill.image_branch import FeatureBranch, RGBBranch
 from inpaint_hub.invertfill.pre_modulation import build_pre_modulation, instance_norm
@@ -30,7 +30,7 @@ class InvertFillOutput(NamedTuple):
     structure: torch.Tensor
 
 
-class InvertFillEncoder(HubModel):
+class InvertFillEncoder(InversionEncoder):
     """Masked picture [N,3,s,s] in [-1,1], hole 0, and mask [N,1,s,s], 1 = hole -> InvertFillOutput.
 
     Args:
@@ -152,6 +152,10 @@ class InvertFillEncoder(HubModel):
         moved = torch.zeros_like(ws)
         moved[:, -len(self.noise_gate) :] = self.noise_gate * offset[:, None]
         return ws + moved
+
+    def latent_of(self, code, gan=None):
+        """F&W+: the codes, and what I_m adds inside the generator (InvertFill Eq. (3))."""
+        return code.latent
 
     def forward(self, masked_image, mask, mean_latent=None):
         """mean_latent [w_dim]: what codes are added to in place of w_avg, with mean_offset.

@@ -302,7 +302,7 @@ class InpaintPipeline(HubPipeline):
 
     def encode(self, masked_image, mask):
         """masked_image [K,3,s,s] in [-1,1] with hole 0, mask [K,1,s,s] -> FWLatent."""
-        raise NotImplementedError
+        return self.encoder.invert(masked_image, mask)
 
     def vary(self, latent, variation, generator=None):
         """The latents, ws moved by `variation` times the offset of a random w from the mean latent.

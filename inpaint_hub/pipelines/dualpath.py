@@ -9,9 +9,9 @@ from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.dualpath.offset_field import draw_arrows, mean_offset
 from inpaint_hub.images import to_pixels
 from inpaint_hub.inversion import PSPEncoder
-from inpaint_hub.invertfill import InvertFillEncoder, InvertFillOutput
+from inpaint_hub.invertfill import InvertFillEncoder
 from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
-from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Generator
+from inpaint_hub.stylegan2 import StyleGAN2Generator
 
 
 @dataclass
@@ -69,10 +69,6 @@ class DualPathPipeline(InpaintPipeline):
     ):
         super().__init__()
         self.register_networks(encoder=encoder, gan=gan, inpainter=inpainter)
-
-    def encode(self, masked_image, mask):
-        encoded = self.encoder(masked_image, mask)
-        return encoded.latent if isinstance(encoded, InvertFillOutput) else FWLatent(encoded)
 
     def render(self, latent, masked_image, mask, noise_mode="const", generator=None):
         """As the base's; `inverted` and `offsets` as DualPathOutput's."""

@@ -17,9 +17,6 @@ class InvertFillPipeline(InpaintPipeline):
         super().__init__()
         self.register_networks(encoder=encoder, gan=gan)
 
-    def encode(self, masked_image, mask):
-        return self.encoder(masked_image, mask).latent
-
     def generate(self, latent, noise_mode="const", generator=None, **options):
         """As InpaintPipeline's; noise_mode "random" draws what co-modulates, too."""
         if noise_mode == "random" and self.encoder.noise_levels != "none":

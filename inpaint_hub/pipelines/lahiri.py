@@ -2,7 +2,7 @@
 
 from inpaint_hub.inversion import LahiriEncoder
 from inpaint_hub.pipelines.base import InpaintPipeline, woken
-from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Generator
+from inpaint_hub.stylegan2 import StyleGAN2Generator
 
 
 class LahiriPipeline(InpaintPipeline):
@@ -14,5 +14,4 @@ class LahiriPipeline(InpaintPipeline):
 
     def encode(self, masked_image, mask):
         z = self.encoder(masked_image, mask)
-        gan = woken(self.gan)
-        return FWLatent(gan.map(z.to(gan.dtype)))
+        return self.encoder.latent_of(z, woken(self.gan))  # which is needed only now

@@ -2,7 +2,7 @@
 
 from inpaint_hub.inversion import PSPEncoder
 from inpaint_hub.pipelines.base import InpaintPipeline
-from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Generator
+from inpaint_hub.stylegan2 import StyleGAN2Generator
 
 
 class PSPPipeline(InpaintPipeline):
@@ -12,9 +12,6 @@ class PSPPipeline(InpaintPipeline):
     def __init__(self, encoder: PSPEncoder, gan: StyleGAN2Generator):
         super().__init__()
         self.register_networks(encoder=encoder, gan=gan)
-
-    def encode(self, masked_image, mask):
-        return FWLatent(self.encoder(masked_image, mask))
 
 
 class PSPBlendPipeline(PSPPipeline):

@@ -8,14 +8,13 @@ from torch import nn
 from inpaint_hub.compositing import composite, mask_out
 from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.inversion import PSPEncoder
-from inpaint_hub.invertfill import InvertFillEncoder, InvertFillOutput
+from inpaint_hub.invertfill import InvertFillEncoder
 from inpaint_hub.losses.objective import InpaintingObjective
 from inpaint_hub.pipelines.dualpath import DualPathPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.psp import PSPPipeline
-from inpaint_hub.stylegan2 import FWLatent
 from inpaint_hub.training.inpainting import InpaintingTraining
-from inpaint_hub.training.step import component_config
+from inpaint_hub.training.step import pipeline_index
 
 
 class DualPath(nn.Module):
@@ -30,8 +29,7 @@ class DualPath(nn.Module):
         """masked_image [N,3,s,s], mask [N,1,s,s] -> (picture [N,3,s,s], (G(w+) [N,3,s,s], {r:
         offsets}))."""
         with torch.set_grad_enabled(self.train_inversion and torch.is_grad_enabled()):
-            code = self.encoder(masked_image, mask)
-            latent = code.latent if isinstance(code, InvertFillOutput) else FWLatent(code)
+            latent = self.encoder.invert(masked_image, mask, self.gan)
             inverted, semantic_features = self.gan.synthesis(
                 *latent, noise_mode=noise_mode, generator=generator, return_features=True
             )
@@ -54,7 +52,7 @@ class DualPathTraining(InpaintingTraining):
             (PSPPipeline, InvertFillPipeline, DualPathPipeline),
             "with the inversion; train one first with --method psp",
         )
-        encoder = self.load_pretrained(self.encoder_class(kind), "encoder")
+        encoder = self.load_pretrained(self.encoder_class(), "encoder")
         if kind is DualPathPipeline:
             inpainter = self.load_pretrained(DualPathInpainter, "inpainter").train()
         else:
@@ -88,12 +86,10 @@ class DualPathTraining(InpaintingTraining):
         self.objective = InpaintingObjective(self.features, self.loss_weights())
         self.start_adversaries(gan.resolution, gan.channel_base, gan.channel_max)
 
-    def encoder_class(self, kind):
-        """The encoder's class; a DualPathPipeline's is known by its arguments."""
-        if kind is DualPathPipeline:
-            arguments = component_config(self.config, "encoder")
-            return InvertFillEncoder if "fw_mode" in arguments else PSPEncoder
-        return InvertFillEncoder if kind is InvertFillPipeline else PSPEncoder
+    def encoder_class(self):
+        """The class of the given pipeline's encoder, as its index names it."""
+        named = pipeline_index(self.config)["encoder"][1]
+        return InvertFillEncoder if named == InvertFillEncoder.__name__ else PSPEncoder
 
     def loss(self, image, mask, generated, code):
         inverted, offsets = code

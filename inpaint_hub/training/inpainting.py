@@ -12,7 +12,7 @@ from inpaint_hub.losses.perceptual import load_perceptual_network
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from inpaint_hub.training.adversary import Adversaries, Adversary
 from inpaint_hub.training.projected import ProjectedAdversary
-from inpaint_hub.training.step import TrainingMethod, pipeline_class
+from inpaint_hub.training.step import TrainingMethod, pipeline_index
 
 
 class InpaintingTraining(TrainingMethod):
@@ -43,7 +43,7 @@ class InpaintingTraining(TrainingMethod):
 
         Raises: ValueError for another.
         """
-        found = pipeline_class(self.config)
+        found = pipeline_index(self.config)["_class_name"]
         for kind in kinds:
             if found == kind.__name__:
                 return kind

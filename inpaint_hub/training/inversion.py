@@ -8,14 +8,13 @@ from torch.nn import functional as F
 
 from inpaint_hub.compositing import composite, mask_out
 from inpaint_hub.inversion import LahiriEncoder, PSPEncoder
-from inpaint_hub.invertfill.encoder import InvertFillEncoder, InvertFillOutput
+from inpaint_hub.invertfill.encoder import InvertFillEncoder
 from inpaint_hub.invertfill.mean_latent import SoftMeanLatent
 from inpaint_hub.losses.objective import InvertFillObjective
 from inpaint_hub.losses.perceptual import perceptual_loss
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.lahiri import LahiriPipeline
 from inpaint_hub.pipelines.psp import PSPPipeline
-from inpaint_hub.stylegan2.latents import FWLatent
 from inpaint_hub.training.inpainting import InpaintingTraining
 
 
@@ -26,12 +25,6 @@ class Inversion(nn.Module):
         super().__init__()
         self.encoder, self.gan = encoder, gan
 
-    def latent(self, code):
-        """FWLatent of what the encoder returned: InvertFill's output, pSp's ws, or Lahiri's z."""
-        if isinstance(code, InvertFillOutput):
-            return code.latent
-        return FWLatent(self.gan.map(code) if isinstance(self.encoder, LahiriEncoder) else code)
-
     def forward(self, masked_image, mask, z=None, noise_mode="const", generator=None, **options):
         """masked_image [N,3,s,s], mask [N,1,s,s] -> (picture [N,3,s,s], what the encoder returned,
         with the style vectors that were rendered).
@@ -39,7 +32,7 @@ class Inversion(nn.Module):
         z [N,z_dim]: for co-modulation.
         """
         code = self.encoder(masked_image, mask, **options)
-        latent = self.latent(code)
+        latent = self.encoder.latent_of(code, self.gan)
         if z is not None:
             offset = self.gan.mapping(z) - self.gan.w_avg
             latent = latent._replace(ws=self.encoder.co_modulate(latent.ws, offset))

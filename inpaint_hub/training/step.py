@@ -32,10 +32,10 @@ def component_config(config, name, pipeline=None):
     return json.loads(hub.find_file(path, f"{name}/config.json", **hub_options(config)).read_text())
 
 
-def pipeline_class(config):
-    """Class name of the pipeline that pretrained_model_name_or_path names."""
+def pipeline_index(config):
+    """model_index.json of the pipeline that pretrained_model_name_or_path names."""
     path = config.pretrained_model_name_or_path
-    return json.loads(hub.find_file(path, INDEX, **hub_options(config)).read_text())["_class_name"]
+    return json.loads(hub.find_file(path, INDEX, **hub_options(config)).read_text())
 
 
 def hub_options(config):
