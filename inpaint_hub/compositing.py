@@ -1,5 +1,7 @@
-"""The hard constraint: what is known stays (SPEC, conventions). mask: [N,1,H,W] in {0,1}, 1 =
-hole."""
+"""The hard constraint, I (1 - M) = O (1 - M): what is known stays (InvertFill section 3.1).
+
+mask: [N,1,H,W] in {0,1}, 1 = hole.
+"""
 
 import torch
 

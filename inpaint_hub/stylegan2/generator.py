@@ -72,9 +72,7 @@ class StyleGAN2Generator(HubModel):
         [N,L,w_dim])."""
         ws = self.map(z, truncation_psi)
         if mixing_z is not None:
-            row = torch.arange(self.num_ws, device=z.device)
-            keep = row[None, :, None] < crossover.to(z.device)[:, None, None]
-            ws = torch.where(keep, ws, self.map(mixing_z, truncation_psi))
+            ws = mix_styles(ws, self.map(mixing_z, truncation_psi), crossover)
         if return_ws:  # whoever differentiates by ws needs the very tensor, also where autocast's
             ws = ws.float()  # results are handed out in fp32
         picture = self.synthesis(ws, noise_mode=noise_mode, generator=generator)
@@ -106,3 +104,11 @@ class StyleGAN2Generator(HubModel):
         """Set w_avg to the mean of `num_samples` mapped latents; called after training, never by
         forward."""
         self.w_avg.copy_(self.w_statistics(num_samples, generator)[0])
+
+
+def mix_styles(ws, others, crossover):
+    """Style mixing (Karras et al., CVPR 2019): row by row of ws [N,L,w_dim], from row crossover[n]
+    on those of `others`; crossover [N] (int)."""
+    row = torch.arange(ws.shape[1], device=ws.device)
+    keep = row[None, :, None] < crossover.to(ws.device)[:, None, None]
+    return torch.where(keep, ws, others)

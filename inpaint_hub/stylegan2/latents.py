@@ -1,4 +1,5 @@
-"""F&W+: the latent that every encoder and search inverts to, and the generator reads."""
+"""F&W+: the latent that every encoder and search inverts to, and the generator reads
+(InvertFill Eq. (3))."""
 
 from typing import NamedTuple
 

@@ -88,8 +88,12 @@ class ModulatedConv2d(nn.Module):
         self.demodulate = demodulate
 
     def demodulation(self, style):
-        """style [N,I] -> [N,O]: 1 / norm of each output channel's modulated weight; in fp32, where
-        a sum over thousands of squares would overflow or lose its small terms in half precision."""
+        """style [N,I] -> [N,O]: 1 / norm of each output channel's modulated weight (Karras et al.,
+        CVPR 2020, Eq. (3)).
+
+        In fp32: a sum over thousands of squares would overflow or lose its small terms in half
+        precision.
+        """
         with torch.autocast(style.device.type, enabled=False):
             energy = (self.weight.float() * self.weight_gain).square().sum(dim=(2, 3))
             return (style.float().square() @ energy.t() + 1e-8).rsqrt()
