@@ -32,6 +32,8 @@ MAY_IMPORT = {
     "pipelines": NETWORKS
     | {"engines", "masks", "blending", "crops", "invertfill", "dualpath", "search", "comodgan"}
     | {"texture"},
+    # It writes pipelines, and starts nothing: networks, their folders, a model card.
+    "convert": {"hub", "stylegan2", "inversion", "pipelines"},
     "evaluation": {"images", "masks", "data", "pipelines"},
     "training": NETWORKS
     | {"masks", "losses", "data", "invertfill", "dualpath", "comodgan"}

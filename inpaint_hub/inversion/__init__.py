@@ -4,7 +4,8 @@ pSp: Richardson et al., "Encoding in Style: a StyleGAN Encoder for Image-to-Imag
 2021. Lahiri et al., "Prior Guided GAN Based Semantic Inpainting", CVPR 2020.
 """
 
+from inpaint_hub.inversion.backbone import EncoderTrunk
 from inpaint_hub.inversion.lahiri import LahiriEncoder
 from inpaint_hub.inversion.psp import PSPEncoder
 
-__all__ = ["LahiriEncoder", "PSPEncoder"]
+__all__ = ["EncoderTrunk", "LahiriEncoder", "PSPEncoder"]

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from inpaint_hub.hub import HubModel
+
 
 class SqueezeExcitation(nn.Module):
     """Scales each channel by a gate computed from the means of all channels (Hu et al., 2018)."""
@@ -184,3 +186,46 @@ def build_backbone(name, in_channels, width):
             f"choose {max(step, round(width / step) * step)}"
         )
     return FeaturePyramid(BACKBONES[name](in_channels, width))
+
+
+class EncoderTrunk(HubModel):
+    """An IR-SE-50 trunk by itself, as face recognition trains it (ArcFace): what an encoder's
+    backbone may begin as.
+
+    Picture [N,in_channels,e,e] -> its maps at e/4, e/8 and e/16.
+    """
+
+    def __init__(self, *, in_channels: int = 3, width: int = 64):
+        super().__init__()
+        self.in_channels, self.width = in_channels, width
+        self.trunk = irse50(in_channels, width)
+
+    def forward(self, x):
+        return self.trunk(x)
+
+
+@torch.no_grad()
+def start_trunk(pyramid, trunk):
+    """Copy a trunk's weights into a FeaturePyramid's. Where the pyramid alone is shown the mask,
+    the mask changes nothing at first (SPEC A2).
+
+    Raises: ValueError where their layers differ.
+    """
+    own, given = pyramid.trunk.state_dict(), dict(trunk.state_dict())
+    first = next((name for name in given if given[name].ndim == 4), None)
+    if first in own and own[first].shape[1] == given[first].shape[1] + 1:
+        blank = torch.zeros_like(own[first][:, :1])
+        given[first] = torch.cat([given[first], blank.to(given[first])], dim=1)
+    shapes = {name: tuple(t.shape) for name, t in own.items()}
+    different = [
+        f"{name} {tuple(given[name].shape) if name in given else 'missing'}, expected {shape}"
+        for name, shape in shapes.items()
+        if name not in given or tuple(given[name].shape) != shape
+    ] + [f"{name} too many" for name in given if name not in shapes]
+    if different:
+        raise ValueError(
+            f"the trunk does not fit this backbone: {'; '.join(different[:3])}"
+            f"{f'; and {len(different) - 3} more' if len(different) > 3 else ''}; give "
+            "--backbone irse50 and the trunk's --backbone_width"
+        )
+    pyramid.trunk.load_state_dict(given)

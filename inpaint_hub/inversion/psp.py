@@ -21,6 +21,8 @@ class PSPEncoder(InversionEncoder):
         backbone: irse50 | resnet34 | small; backbone_width: channels of its first stage.
         mask_channel: show the mask as fourth channel (without it a grey pixel looks like a hole).
         style_channels: width of the style heads (512 in pSp).
+        delta_rows: the rows of ws after the first are offsets from it, as in e4e (Tov et al.,
+            "Designing an Encoder for StyleGAN Image Manipulation", SIGGRAPH 2021).
     """
 
     def __init__(
@@ -33,9 +35,11 @@ class PSPEncoder(InversionEncoder):
         backbone_width: int = 64,
         mask_channel: bool = True,
         style_channels: int = 512,
+        delta_rows: bool = False,
     ):
         super().__init__()
         self.resolution, self.mask_channel = resolution, mask_channel
+        self.delta_rows = delta_rows
         self.input_size = input_size or min(resolution, 256)
         check_input_size(self.input_size)
         self.backbone = build_backbone(backbone, 4 if mask_channel else 3, backbone_width)
@@ -70,4 +74,6 @@ class PSPEncoder(InversionEncoder):
             encoder_input(masked_image, mask, self.input_size, self.mask_channel)
         )
         offsets = [head(levels[level_of(i)]) for i, head in enumerate(self.map_to_style)]
+        if self.delta_rows:
+            offsets = [offsets[0], *(offsets[0] + delta for delta in offsets[1:])]
         return self.w_avg + torch.stack(offsets, dim=1).to(self.w_avg.dtype)
