@@ -47,8 +47,10 @@ def test_the_target_stands_until_it_is_reached(make, tau, tolerance):
     latent = make(tau=tau, arrival_tolerance=tolerance)
     target, steps = latent.w_bar_target.clone(), 0
     while torch.equal(latent.w_bar_target, target):
+        assert latent.num_resamplings == 0
         latent.step()
         steps += 1
+    assert latent.num_resamplings == 1
     assert steps == pytest.approx(math.log(tolerance) / math.log(1 - tau), abs=1)
 
 
@@ -86,6 +88,11 @@ def test_the_state_survives_a_checkpoint_file(make, tmp_path):
         other.step()
         assert torch.equal(one.w_bar_online, other.w_bar_online)
         assert torch.equal(one.w_bar_target, other.w_bar_target)
+        assert one.num_resamplings == other.num_resamplings
+    older = one.state_dict()
+    del older["num_resamplings"]
+    other.load_state_dict(older)  # a checkpoint from before they were counted
+    assert torch.equal(one.w_bar_target, other.w_bar_target) and other.num_resamplings == 0
     assert not torch.equal(one.w_bar_target, first_target)
 
 

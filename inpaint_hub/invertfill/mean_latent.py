@@ -61,6 +61,7 @@ class SoftMeanLatent:
         self.w_bar_online = w_avg.clone() if mode == "static" else self.sample(w_avg)
         self.w_bar_target = self.w_bar_online.clone() if mode == "static" else self.sample(w_avg)
         self.first_gap = self.gap()
+        self.num_resamplings = 0  # targets that were reached so far
 
     @torch.no_grad()
     def sample(self, like):
@@ -80,6 +81,7 @@ class SoftMeanLatent:
         if self.gap() <= self.arrival_tolerance * self.first_gap:
             self.w_bar_target = self.sample(self.w_bar_target)
             self.first_gap = self.gap()
+            self.num_resamplings += 1
 
     def state_dict(self):
         return {
@@ -87,6 +89,7 @@ class SoftMeanLatent:
             "w_bar_target": self.w_bar_target,
             "first_gap": self.first_gap,
             "generator": self.generator.get_state(),
+            "num_resamplings": self.num_resamplings,
         }
 
     def load_state_dict(self, state):
@@ -94,3 +97,4 @@ class SoftMeanLatent:
         self.w_bar_target = state["w_bar_target"].to(self.w_bar_target)
         self.first_gap = state["first_gap"].to(self.first_gap)
         self.generator.set_state(state["generator"].cpu())
+        self.num_resamplings = state.get("num_resamplings", 0)  # older checkpoints did not count

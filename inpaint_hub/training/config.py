@@ -207,7 +207,9 @@ class TrainConfig:
         "soft-update mean latent: target of the fidelity loss, or offset of the codes; static: "
         "w_avg as target; off: no fidelity loss",
     )
-    sml_tau: float = option(1e-3, "tau of the soft update")
+    sml_tau: float = option(
+        1e-3, "tau of the soft update; a target is reached after about 3 / tau steps"
+    )
     sml_num_mean_samples: int = option(16, "latents averaged into one target mean latent")
     sml_arrival_tolerance: float = option(
         0.05, "share of the first gap at which the target is re-sampled"

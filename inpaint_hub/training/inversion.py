@@ -158,9 +158,12 @@ class InvertFillTraining(EncoderTraining):
         w_bar = self.w_mean
         if self.mean_latent is not None:
             w_bar = self.mean_latent.w_bar_online.to(self.device)
-        return self.objective(
+        total, logs = self.objective(
             image, mask, generated, code.coarse, code.latent.ws, w_bar, self.w_std
         )
+        if self.mean_latent is not None:
+            logs["sml_resamplings"] = torch.tensor(float(self.mean_latent.num_resamplings))
+        return total, logs
 
     def after_step(self, step):
         super().after_step(step)
