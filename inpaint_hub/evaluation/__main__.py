@@ -29,10 +29,14 @@ from inpaint_hub.evaluation.pairs import (
     slug,
 )
 from inpaint_hub.evaluation.report import paired_differences, picture_grid, write_report
+from inpaint_hub.evaluation.samples import BAND as SAMPLES
+from inpaint_hub.evaluation.samples import GeneratorMethod, judge_samples
 from inpaint_hub.evaluation.scoring import Scorer
 from inpaint_hub.masks import MIXTURES, MaskFiles
 from inpaint_hub.pipelines import load_pipeline
+from inpaint_hub.pipelines.auto import class_name
 from inpaint_hub.pipelines.base import BLENDS
+from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 
 CLASSICAL = {"telea": telea, "navier_stokes": navier_stokes}
 MAX_PROBLEMS = 40
@@ -54,7 +58,7 @@ def build_parser():
         nargs="*",
         default=[],
         metavar="[NAME=]PATH",
-        help="folders or Hub ids of pipelines",
+        help="folders or Hub ids of pipelines; of a StyleGAN2 generator, samples are judged",
     )
     parser.add_argument(
         "--blend",
@@ -125,7 +129,11 @@ def build_parser():
         "--num_grid_images", type=positive, default=8, help="first pictures shown in the grids"
     )
     parser.add_argument("--seed", type=int, default=0, help="draws the masks")
-    parser.add_argument("--device", help="the pipelines' device, as cuda; where not given, theirs")
+    parser.add_argument(
+        "--device",
+        help="of the pipelines and the feature networks, as cuda; where not given, the pipelines' "
+        "own, and the CPU",
+    )
     parser.add_argument(
         "--output",
         help="folder for report.html, table.md, results.json, grid-*.png, the filled pictures and "
@@ -155,11 +163,15 @@ def methods_of(arguments):
         )
     methods, resolution = [], arguments.resolution
     for name, path in pipelines:
-        pipe = load_pipeline(path)
+        generator = class_name(path) == StyleGAN2Pipeline.__name__
+        pipe = StyleGAN2Pipeline.from_pretrained(path) if generator else load_pipeline(path)
         if arguments.device:
             pipe = pipe.to(arguments.device)
-        resolution = resolution or pipe.resolution
+        resolution = resolution or getattr(pipe, "resolution", None) or pipe.gan.resolution
         pipe.set_progress_bar_config(disable=True)
+        if generator:
+            methods.append(GeneratorMethod(name, pipe, arguments.seed))
+            continue
         methods.append(
             PipelineMethod(name, pipe, arguments.seed, arguments.variation, blends.get(name))
         )
@@ -231,9 +243,11 @@ def evaluate(arguments):
     """
     bands = bands_of(arguments)
     methods, resolution = methods_of(arguments)
-    network = None
+    generators = [method for method in methods if isinstance(method, GeneratorMethod)]
+    methods = [method for method in methods if method not in generators]
+    network, device = None, arguments.device or "cpu"
     if arguments.perceptual_network:
-        network = FeatureNetwork(arguments.perceptual_network)
+        network = FeatureNetwork(arguments.perceptual_network, device)
     if arguments.num_samples > 1 and network is None:
         raise ValueError(
             f"--num_samples is {arguments.num_samples}, but diversity is a distance of features; "
@@ -252,14 +266,20 @@ def evaluate(arguments):
     if arguments.export_pairs:
         for line in export_pairs(arguments.export_pairs, sets):
             print(line)
-    if not methods:
+    if not methods + generators:
         return None
-    scorer = Scorer(network, arguments.num_samples)
+    scorer = Scorer(network, arguments.num_samples, device)
     arena = Arena(methods, scorer, Path(arguments.output), arguments.batch_size)
-    judged = [arena.judge(pairs) for pairs in sets]
+    judged = [arena.judge(pairs) for pairs in sets] if methods else []
     results = {j.band: j.results for j in judged}
+    count = min(arguments.max_images or len(pictures), len(pictures))
+    if generators:
+        results[SAMPLES] = judge_samples(
+            generators, pictures, count, scorer, Path(arguments.output)
+        )
+    settings = settings_of(arguments, methods + generators, resolution, network, judged)
     report = {
-        "settings": settings_of(arguments, methods, resolution, network, judged),
+        "settings": settings | {"num_images": count},
         "results": results,
         "unavailable": scorer.unavailable,
         "notes": [note for j in judged for note in j.notes],
@@ -277,13 +297,11 @@ def settings_of(arguments, methods, resolution, network, judged):
     """What was run, without where on this machine."""
     private = ("output", "data_dir", "export_pairs", "predictions", "mask_dir")
     settings = {k: v for k, v in vars(arguments).items() if k not in private}
-    names = [method.name for method in methods]
     settings |= {
         "resolution": resolution,
-        "num_images": len(judged[0].pairs),
         "mean_coverage": {j.band: float(np.mean(j.coverage)) for j in judged},
         "coverage": [coverage_line(j.band, j.coverage, j.pairs.remark) for j in judged],
-        "grid_columns": ["original", "masked", *names],
+        "grid_columns": ["original", "masked", *(m.name for m in methods if m.kind != "generator")],
         "methods": {method.name: method.kind for method in methods},
         "pipelines": [m.name for m in methods if isinstance(m, PipelineMethod)],
     }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm.auto import tqdm
 
-from inpaint_hub.evaluation.ledger import KeptPictures, Ledger, digest, packed, unpacked
+from inpaint_hub.evaluation.ledger import Indexed, KeptPictures, Ledger, digest, packed, unpacked
 from inpaint_hub.evaluation.metrics import l1_percent
 from inpaint_hub.evaluation.pairs import EvaluationPairs, pair_digest, slug
 from inpaint_hub.evaluation.report import SECONDS, summarise
@@ -35,19 +35,6 @@ class JudgedBand:
     def picture(self, method, index):
         """The composite, uint8 [s,s,3], that `method` made of pair `index`."""
         return self.kept.load(method, slug(self.pairs.band), index)
-
-
-class _Indexed:
-    """A function of an index, with a length."""
-
-    def __init__(self, function, length):
-        self.function, self.length = function, length
-
-    def __len__(self):
-        return self.length
-
-    def __getitem__(self, index):
-        return self.function(index)
 
 
 class Arena:
@@ -156,8 +143,8 @@ class Arena:
             features = np.stack([unpacked(record["features"]) for record in records])
             distances = self.scorer.set_distances(features, np.stack(original_features))
         band, count = slug(pairs.band), len(pairs)
-        results = _Indexed(lambda i: self.kept.load(name, band, i), count)
-        originals = _Indexed(lambda i: pairs.pictures.load(i), count)
+        results = Indexed(lambda i: self.kept.load(name, band, i), count)
+        originals = Indexed(lambda i: pairs.pictures.load(i), count)
         return distances | self.scorer.inception_distances(results, originals)
 
 

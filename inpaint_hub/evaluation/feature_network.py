@@ -16,12 +16,12 @@ class FeatureNetwork:
 
     The JSON has `input` {id, size}, and `layers`: conv, depthwise_conv (weights, stride,
     same_padding, activation none | relu6), add, global_mean; each with `inputs` and `output` ids.
-    Pictures enter as RGB in [-1,1] at `size`; padding is TensorFlow's SAME.
+    Pictures enter as RGB in [-1,1] at `size`; padding is TensorFlow's SAME. device: where it runs.
 
     Raises: FileNotFoundError when one of the two files is missing.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, device="cpu"):
         path = Path(path)
         weights = path.with_suffix(".safetensors")
         for file in (path, weights):
@@ -37,7 +37,8 @@ class FeatureNetwork:
         self.input_id, self.size = description["input"]["id"], description["input"]["size"]
         self.layers = description["layers"]
         self.last_use = {i: n for n, layer in enumerate(self.layers) for i in layer["inputs"]}
-        self.weights = {k: v.float() for k, v in load_file(weights).items()}
+        self.device = torch.device(device)
+        self.weights = {k: v.float().to(self.device) for k, v in load_file(weights).items()}
 
     @torch.no_grad()
     def __call__(self, pixels):
@@ -48,7 +49,7 @@ class FeatureNetwork:
         return np.concatenate([self._features(pixels[i : i + 1]) for i in range(len(pixels))])
 
     def _features(self, pixels):
-        x = torch.tensor(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+        x = torch.tensor(pixels, device=self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
         size = (self.size, self.size)
         x = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
         values = {self.input_id: x.contiguous(memory_format=torch.channels_last)}
@@ -58,7 +59,7 @@ class FeatureNetwork:
             for i in layer["inputs"]:  # freed after the last reader: 0.6 GB for 50 pictures
                 if self.last_use[i] == number:
                     del values[i]
-        return values[self.layers[-1]["output"]].flatten(1).numpy()
+        return values[self.layers[-1]["output"]].flatten(1).cpu().numpy()
 
     def _conv(self, layer, x, groups=1):
         weight = self.weights[f"{layer['weights']}.weight"]

@@ -12,6 +12,19 @@ from PIL import Image
 from inpaint_hub.evaluation.pairs import file_name
 
 
+class Indexed:
+    """A function of an index, with a length."""
+
+    def __init__(self, function, length):
+        self.function, self.length = function, length
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        return self.function(index)
+
+
 class KeptPictures:
     """PNG files folder/<method>/<band>/00000.png and samples/00000_0.png beside them: each
     method's folder is one that --predictions reads."""

@@ -53,7 +53,8 @@ ul{padding-left:20px}
 
 
 def page_text(report, names, galleries):
-    """The whole page. galleries: {band: [(heading, rows)]}, see gallery_rows."""
+    """The whole page. names: of the methods that fill; galleries: {band: [(heading, rows)]}, see
+    gallery_rows."""
     settings, results = report["settings"], report["results"]
     facts = (
         f"{settings['num_images']} pictures at {settings['resolution']} px, seed {settings['seed']}"
@@ -81,8 +82,9 @@ def page_text(report, names, galleries):
                 for band, methods in report["paired_differences"].items()
             ),
         ]
-    parts += ["<h2>Metrics by band</h2>", _key(names), '<div class="plots">']
-    parts += [_plot(metric, results, names) for metric in metric_columns(results)]
+    judged = list(dict.fromkeys(name for methods in results.values() for name in methods))
+    parts += ["<h2>Metrics by band</h2>", _key(judged), '<div class="plots">']
+    parts += [_plot(metric, results, judged) for metric in metric_columns(results)]
     parts += [
         "</div><h2>Pictures</h2>",
         '<p class="quiet">Of each method its best, median and worst picture by the metric named, '

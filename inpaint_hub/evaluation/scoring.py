@@ -28,12 +28,14 @@ OPTIONAL_ERRORS = (ImportError, OSError, RuntimeError)
 class Scorer:
     """{metric: value} of composited pictures; names of learned metrics carry their network.
 
-    network: FeatureNetwork or None. num_samples: fills of one hole compared for diversity.
+    network: FeatureNetwork or None. num_samples: fills of one hole compared for diversity. device:
+    where LPIPS' network and, of a GPU, Inception run.
     `unavailable` is {metric: why} of what this machine cannot measure.
     """
 
-    def __init__(self, network=None, num_samples=1):
+    def __init__(self, network=None, num_samples=1, device="cpu"):
         self.network, self.num_samples, self.unavailable = network, num_samples, {}
+        self.device = torch.device(device)
         self.lpips = self._load_lpips()
         self.original_features = {}
 
@@ -115,7 +117,7 @@ class Scorer:
                 fid=True,
                 kid=True,
                 kid_subset_size=min(1000, len(results)),
-                cuda=torch.cuda.is_available(),
+                cuda=self.device.type == "cuda",
                 cache=False,
                 verbose=False,
             )
@@ -133,14 +135,14 @@ class Scorer:
         try:
             import lpips
 
-            network = lpips.LPIPS(net=LPIPS_NETWORK, verbose=False).eval()
+            network = lpips.LPIPS(net=LPIPS_NETWORK, verbose=False).eval().to(self.device)
         except OPTIONAL_ERRORS as error:
             self.unavailable[LPIPS] = f"the lpips package or its network does not load ({error})"
             return None
 
         def distance(result, original):
             pair = np.stack([result, original]).astype(np.float32) / 127.5 - 1
-            a, b = torch.from_numpy(pair).permute(0, 3, 1, 2).split(1)
+            a, b = torch.from_numpy(pair).to(self.device).permute(0, 3, 1, 2).split(1)
             with torch.no_grad():
                 return float(network(a, b))
 

@@ -29,14 +29,22 @@ PIPELINES = {
 }
 
 
+def class_name(pretrained_model_name_or_path, **kwargs):
+    """Name of the pipeline's class, as model_index.json has it, or None.
+
+    Raises: FileNotFoundError when there is no such file.
+    """
+    index = find_file(pretrained_model_name_or_path, INDEX, **hub_options(kwargs))
+    return json.loads(index.read_text()).get("_class_name")
+
+
 def load_pipeline(pretrained_model_name_or_path, **kwargs):
     """The pipeline named by model_index.json; arguments as InpaintPipeline.from_pretrained's.
 
     Raises: FileNotFoundError when there is none; ValueError for a class that fills no holes; those
         of from_pretrained.
     """
-    index = find_file(pretrained_model_name_or_path, INDEX, **hub_options(kwargs))
-    name = json.loads(index.read_text()).get("_class_name")
+    name = class_name(pretrained_model_name_or_path, **kwargs)
     if name not in PIPELINES:
         raise ValueError(
             f"{str(pretrained_model_name_or_path)!r} holds a {name}, expected one of "
