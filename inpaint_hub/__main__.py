@@ -10,7 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
-from PIL import Image
 from tqdm.auto import tqdm
 
 from inpaint_hub import folders, load_pipeline
@@ -18,7 +17,6 @@ from inpaint_hub.blending import BLENDS
 from inpaint_hub.texture import TEXTURES
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "weights" / "dualpath-faces-128"
-LOSSLESS = {".png", ".tif", ".tiff", ".bmp"}
 
 
 def build_parser():
@@ -48,11 +46,13 @@ def build_parser():
     )
     parser.add_argument("--local_files_only", action="store_true", help="never ask the Hub")
     parser.add_argument(
-        "--padding_mask_crop", type=int, help="cut each hole out with so many px around it"
+        "--padding_mask_crop", type=natural, help="cut each hole out with so many px around it"
     )
-    parser.add_argument("--mask_dilate", type=int, default=0, help="grow the hole by so many px")
     parser.add_argument(
-        "--mask_blur", type=int, default=0, help="soften the fill's rim over so many px"
+        "--mask_dilate", type=natural, default=0, help="grow the hole by so many px"
+    )
+    parser.add_argument(
+        "--mask_blur", type=natural, default=0, help="soften the fill's rim over so many px"
     )
     parser.add_argument(
         "--blend", choices=BLENDS, default="gp", help="how the fill meets the picture (default: gp)"
@@ -66,14 +66,19 @@ def build_parser():
     )
     parser.add_argument(
         "--variation",
-        type=float,
+        type=share,
         default=0.0,
         help="with --seed: how far from the likeliest fill, 0 to 1; 0.3 is visibly another",
     )
     parser.add_argument("--invert_mask", action="store_true", help="black is repainted, not white")
-    parser.add_argument("--seed", type=int, help="draw the generator's noise from this seed")
+    parser.add_argument("--seed", type=seed, help="draw the generator's noise from this seed")
     parser.add_argument(
         "--overwrite", action="store_true", help="of a folder: fill again what is there already"
+    )
+    parser.add_argument(
+        "--concat",
+        action="store_true",
+        help="write picture, mask and result beside each other instead of the result alone",
     )
     parser.add_argument("--batch_size", type=positive, default=8, help="pictures in one pass")
     parser.add_argument(
@@ -84,9 +89,28 @@ def build_parser():
     return parser
 
 
+def natural(text):
+    """Whole number of at least 0; argparse names the flag and this function."""
+    if (value := int(text)) < 0:
+        raise ValueError
+    return value
+
+
 def positive(text):
     if (value := int(text)) < 1:
         raise ValueError
+    return value
+
+
+def share(text):
+    if not 0 <= (value := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 0 to 1")
+    return value
+
+
+def seed(text):
+    if not 0 <= (value := int(text)) < 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 0 to 2**63 - 1")
     return value
 
 
@@ -96,52 +120,17 @@ def best_device():
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def is_picture(path):
-    return path.is_file() and path.suffix.lower() in Image.registered_extensions()
-
-
-def jobs_of(image, mask, output):
-    """[Job(picture, mask or None, output file)], from files or folders.
-
-    Raises: FileNotFoundError, ValueError for paths that make no job.
-    """
-    for name, path in (("--image", image), ("--mask", mask)):
-        if not path.exists():
-            raise FileNotFoundError(f"{name} {str(path)!r} does not exist; check the path")
-    if image.is_file():
-        if mask.is_dir():
-            mask = mask_named(mask, image.stem)
-        into_folder = output.is_dir() or not output.suffix
-        jobs = [(image, mask, output / f"{image.stem}.png" if into_folder else output)]
-    else:
-        if output.suffix and not output.is_dir():
-            raise ValueError(
-                f"--image is a folder but --output {str(output)!r} looks like a file; give a folder"
-            )
-        pictures = sorted(path for path in image.iterdir() if is_picture(path))
-        if not pictures:
-            raise FileNotFoundError(f"--image {str(image)!r} holds no picture; give another folder")
-        masks = [mask if mask.is_file() else mask_named(mask, p.stem) for p in pictures]
-        stems = [p.stem for p in pictures]  # a.png and a.jpg become a.png.png and a.jpg.png
-        names = [p.stem if stems.count(p.stem) == 1 else p.name for p in pictures]
-        jobs = [(p, m, output / f"{n}.png") for p, m, n in zip(pictures, masks, names)]
-    inputs = {path.resolve() for job in jobs for path in job[:2] if path}
-    jobs = [folders.Job(*job) for job in jobs]
-    for _, _, target in jobs:
-        if target.suffix.lower() not in LOSSLESS:
-            raise ValueError(
-                f"--output {str(target)!r} would lose known pixels; expected one of "
-                f"{sorted(LOSSLESS)}"
-            )
-        if target.resolve() in inputs:
-            raise ValueError(
-                f"--output {str(target)!r} would overwrite an input; give another file or folder"
-            )
-    return jobs
-
-
-def mask_named(folder, stem):
-    return next((path for path in sorted(folder.glob(f"{stem}.*")) if is_picture(path)), None)
+def checked_device(device):
+    """Raises: ValueError for a device that this machine does not have."""
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"--device {device} cannot be used here ({reason}); expected auto, or one that this "
+            f"machine has, as {best_device()}"
+        ) from error
+    return device
 
 
 def processes(device):
@@ -176,25 +165,27 @@ def gathered(report, state):
 
     reports = gather_object([tuple(report)])
     state.destroy_process_group()
-    filled, failures, seconds = zip(*reports)
-    return folders.Report(sum(filled), sum(failures, []), max(seconds))
+    filled, failures, seconds, empty, notes = zip(*reports)
+    return folders.Report(
+        sum(filled), sum(failures, []), max(seconds), sum(empty, []), sum(notes, [])
+    )
 
 
 def main(argv=None):
-    """Exit status 0 when every file was filled, 1 when some failed (each is named), 2 for bad
-    arguments."""
+    """Exit status 0 when every file was filled, 1 when some failed or had an empty mask (each is
+    named), 2 for bad arguments."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
     state = processes(arguments.device)
     try:
-        jobs = jobs_of(arguments.image, arguments.mask, arguments.output)
+        jobs, left_out = folders.jobs_of(arguments.image, arguments.mask, arguments.output)
         pipe = load_pipeline(arguments.model, local_files_only=arguments.local_files_only)
         device = arguments.device if state is None else state.device
-        pipe = pipe.to(best_device() if device == "auto" else device)
+        pipe = pipe.to(best_device() if device == "auto" else checked_device(device))
         one = arguments.image.is_file()
         engine = arguments.engine or ("none" if one else "eager")
         pipe.optimize(None if engine == "none" else engine)
-    except (FileNotFoundError, ValueError, RuntimeError) as error:
+    except (OSError, TypeError, ValueError, RuntimeError) as error:
         parser.error(str(error))
     wanted = jobs
     if not one and not arguments.overwrite:
@@ -211,20 +202,26 @@ def main(argv=None):
             invert_mask=arguments.invert_mask,
             seed=arguments.seed,
             options=options,
+            concat=arguments.concat,
             done=bar.update,
         )
     report = gathered(report, state)
     if main_process:
-        for failure in report.failures:
+        if left_out:
+            print(f"left out, as no pictures: {', '.join(left_out)}", file=sys.stderr)
+        for note in report.notes:
+            print(f"note {note}", file=sys.stderr)
+        for failure in [*report.failures, *report.empty]:
             print(f"skipped {failure}", file=sys.stderr)
         there = len(jobs) - len(wanted)
         print(
             f"{report.filled} of {len(wanted)} filled"
+            + (f", {len(report.empty)} with an empty mask" if report.empty else "")
             + (f", {there} were there already" if there else "")
             + f"; {report.filled / report.seconds:.2f} images/s",
             file=sys.stderr,
         )
-    return 1 if report.failures else 0
+    return 1 if report.failures or report.empty else 0
 
 
 if __name__ == "__main__":

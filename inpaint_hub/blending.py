@@ -26,7 +26,8 @@ MAX_SOLVER_STEPS = 200
 
 def dilate(mask, radius_px):
     """The hole grown by a square of radius_px in all directions; what it gains is repainted too."""
-    if radius_px == 0:
+    radius_px = min(radius_px, max(mask.shape))  # beyond is nothing
+    if radius_px == 0 or not mask.any():
         return mask
     return ndimage.maximum_filter(mask, size=2 * radius_px + 1)
 

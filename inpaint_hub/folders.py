@@ -4,48 +4,187 @@ Every window has the network's size, so pictures of any sizes can share a pass. 
 the order of their sizes, so that a batch holds like ones and its memory is bounded by its pixels.
 """
 
+import os
 import time
-from collections import deque
+import unicodedata
+from collections import Counter, defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
+import numpy as np
 import torch
 from PIL import Image
 
-from inpaint_hub.images import read_images, read_masks
+from inpaint_hub.formats import (
+    LOSSLESS,
+    not_held,
+    open_picture,
+    openable_endings,
+    pixels_in,
+    save_picture,
+    target_for,
+)
+from inpaint_hub.images import UnreadableImageError, read_images, read_masks
 
 BATCH_PIXELS = 64_000_000  # of one pass's pictures together: about 0.2 GB as RGB
 READERS = WRITERS = 4  # Pillow decodes and encodes outside the interpreter's lock
 
 
-class Job(NamedTuple):
-    """picture and mask: files to read (mask None: there is none); target: file to write."""
+class EmptyMaskError(ValueError):
+    """A mask that selects nothing of its picture."""
 
-    picture: object
-    mask: object
-    target: object
+
+class Job(NamedTuple):
+    """picture and mask: files to read; target: file to write; problem: why there is no mask."""
+
+    picture: Path
+    mask: Path | None
+    target: Path
+    problem: str = ""
 
 
 class Report(NamedTuple):
-    """filled: number of pictures; failures: what went wrong, by file; seconds it took."""
+    """filled: number of pictures; failures: what went wrong, by file; seconds it took; empty: the
+    pictures whose masks select nothing; notes: what was done but not as might be thought."""
 
     filled: int
     failures: list
     seconds: float
+    empty: list
+    notes: list
 
 
 def is_done(job):
     """Whether its result is there; files are put in place complete or not at all."""
-    return job.target.is_file() or job.target.with_suffix(".tif").is_file()
+    return any(job.target.with_suffix(ending).is_file() for ending in (job.target.suffix, ".tif"))
 
 
-def pixels_of(job):
-    """Number of pixels by the file's header; 0 for what is no picture, which then fails alone."""
-    try:
-        with Image.open(job.picture) as image:
-            return image.width * image.height
-    except OSError:
-        return 0
+def is_picture(path):
+    """Whether the name is that of a picture file; those that begin with a dot are other programs'
+    notes."""
+    return path.suffix.lower() in openable_endings() and path.name[0] != "." and path.is_file()
+
+
+def jobs_of(image, mask, output):
+    """([Job], names of what is left out of the folder), from files or folders.
+
+    A mask belongs to the picture of the same file name, else to the one of the same stem; spelling
+    that cannot be seen (composed accents) and case do not count.
+
+    Raises: FileNotFoundError, ValueError for paths that make no job.
+    """
+    for name, path in (("--image", image), ("--mask", mask)):
+        if not path.exists():
+            raise FileNotFoundError(f"{name} {str(path)!r} does not exist; check the path")
+    looks_like_a_file = output.suffix.lower() in Image.registered_extensions()
+    left_out = []
+    if image.is_file():
+        pictures = [image]
+        into_folder = output.is_dir() or not looks_like_a_file
+        targets = [output / f"{image.stem}.png" if into_folder else output]
+    else:
+        if looks_like_a_file and not output.is_dir():
+            raise ValueError(
+                f"--image is a folder but --output {str(output)!r} looks like a file; give a folder"
+            )
+        for folder in (image, mask):
+            if folder.is_dir() and output.is_dir() and os.path.samefile(folder, output):
+                raise ValueError(
+                    f"--output {str(output)!r} is a folder of inputs: a result would overwrite an "
+                    "input, or be taken for one at the next run; give another folder"
+                )
+        pictures, left_out = pictures_of(image, output)
+        targets = [output / f"{name}.png" for name in result_names(pictures)]
+    if mask.is_dir():
+        masks = masks_for(pictures, [path for path in sorted(mask.iterdir()) if is_picture(path)])
+    else:
+        masks = [(mask, "")] * len(pictures)
+    jobs = [Job(p, m, t, problem) for p, t, (m, problem) in zip(pictures, targets, masks)]
+    inputs = {path.resolve() for job in jobs for path in job[:2] if path}
+    for job in jobs:
+        if job.target.suffix.lower() not in LOSSLESS:
+            raise ValueError(
+                f"--output {str(job.target)!r} would lose known pixels; expected one of "
+                f"{sorted(LOSSLESS)}"
+            )
+        if job.target.resolve() in inputs:
+            raise ValueError(
+                f"--output {str(job.target)!r} would overwrite an input; give another file or "
+                "folder"
+            )
+    return jobs, left_out
+
+
+def pictures_of(folder, output):
+    """(picture files, names of everything else but the output folder and names with a dot).
+
+    Raises: FileNotFoundError where there is no picture.
+    """
+    pictures, others = [], []
+    for path in sorted(folder.iterdir()):
+        if is_picture(path):
+            pictures.append(path)
+        elif path.name[0] != "." and path.resolve() != output.resolve():
+            others.append(f"{path.name}/" if path.is_dir() else path.name)
+    if not pictures:
+        seen = f"; it holds {', '.join(others)}" if others else ""
+        raise FileNotFoundError(
+            f"--image {str(folder)!r} holds no picture{seen}; give a folder with picture files in "
+            "it, such as .jpg or .png"
+        )
+    return pictures, others
+
+
+def result_names(pictures):
+    """What each result is called, without ending: the picture's stem where that is one picture's
+    alone, else its whole name, "a.jpg" and "a.png"."""
+    names = [path.stem for path in pictures]
+    while True:
+        number = Counter(names)
+        clashing = [n != p.name and number[n] > 1 for n, p in zip(names, pictures)]
+        if not any(clashing):
+            return names
+        names = [p.name if clash else n for n, p, clash in zip(names, pictures, clashing)]
+
+
+def as_read(name):
+    """Equal for names that a person would call equal."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def masks_for(pictures, masks):
+    """[(mask, "") or (None, why there is none)], one for each picture."""
+    by_name, by_stem = defaultdict(list), defaultdict(list)
+    for mask in masks:
+        by_name[as_read(mask.name)].append(mask)
+        by_stem[as_read(mask.stem)].append(mask)
+    taken = {as_read(picture.name) for picture in pictures}
+    fitting = []
+    for picture in pictures:
+        named = by_name[as_read(picture.name)]
+        found = [m for m in named if m.name == picture.name] or named
+        if not found:
+            alike = by_stem[as_read(picture.stem)]
+            found = [m for m in alike if m.stem == picture.stem] or alike
+            found = [m for m in found if as_read(m.name) not in taken] or found[:1]
+        fitting.append(found)
+    return [_one_mask(picture, fitting, i) for i, picture in enumerate(pictures)]
+
+
+def _one_mask(picture, fitting, index):
+    found = fitting[index]
+    if not found:
+        return None, f"no mask named {picture.stem}.* in the folder of masks"
+    if len(found) > 1:
+        names = " and ".join(mask.name for mask in found)
+        return None, f"{len(found)} masks fit: {names}; keep one, or name it {picture.name}"
+    if as_read(found[0].name) != as_read(picture.name) and fitting.count(found) > 1:
+        return None, (
+            f"the mask {found[0].name} fits other pictures, too; name a mask {picture.name}"
+        )
+    return found[0], ""
 
 
 def batches_of(jobs, sizes, batch_size):
@@ -61,58 +200,103 @@ def batches_of(jobs, sizes, batch_size):
 
 
 def read(job, invert_mask):
-    """(decoded picture, its hole, bool [H,W]).
+    """(Picture, its hole, bool [H,W]).
 
-    Raises: FileNotFoundError without a mask; whatever Pillow and inpaint_hub.images raise.
+    Raises: FileNotFoundError without a mask; EmptyMaskError; ValueError for what inpaint_hub.images
+        refuses.
     """
     if job.mask is None:
-        raise FileNotFoundError(f"no mask named {job.picture.stem}.* in the folder of masks")
-    with Image.open(job.picture) as image, Image.open(job.mask) as mask:
-        image.load()
-        return image.copy(), read_masks(mask, read_images(image), invert_mask)[0]
+        raise FileNotFoundError(job.problem)
+    picture = open_picture(job.picture)
+    try:
+        mask = open_picture(job.mask)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"mask {job.mask}: {error}") from error
+    hole = read_masks(mask, [picture], invert_mask)[0]
+    if not hole.any():
+        raise EmptyMaskError(
+            f"the mask {job.mask} selects nothing: {mask.described()}; expected "
+            f"{'black' if invert_mask else 'white'} where to fill (of two values the "
+            f"{'darker' if invert_mask else 'brighter'}); paint it so"
+        )
+    return picture, hole
 
 
-def write(job, result):
-    """Write the result, without touching the inputs; never leaves half a file."""
-    target = job.target
-    if result.mode == "CMYK" and target.suffix.lower() == ".png":
-        target = target.with_suffix(".tif")  # PNG has no CMYK
+def write(job, result, picture, hole, concat=False):
+    """Write the result, without touching the inputs; never leaves half a file. Returns notes."""
+    notes = [*picture.notes]
+    if picture.alpha is not None and (hidden := np.mean(picture.alpha[hole] == 0)):
+        notes.append(
+            f"{hidden:.0%} of the hole is fully transparent: the fill is there, but not to be seen"
+        )
+    if concat:
+        result = side_by_side(picture, hole, result)
+    target = target_for(job.target, result)
     if target.resolve() in (job.picture.resolve(), job.mask.resolve()):
         raise ValueError(
             f"its result {str(target)!r} would overwrite an input; give another folder"
         )
+    if target != job.target:
+        kind = getattr(result, "mode", "16-bit colour")
+        notes.append(f"written to {target.name}, since {job.target.suffix} does not hold {kind}")
+    if lost := not_held(target, picture.metadata):
+        notes.append(f"{target.suffix} holds no {', '.join(lost)}: left out")
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.stem}.partial{target.suffix}")
-    result.save(partial)
-    partial.replace(target)
+    partial = target.with_name(f".{uuid4().hex}.partial{target.suffix}")
+    try:
+        save_picture(result, partial, picture.metadata)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return notes
+
+
+def side_by_side(picture, hole, result):
+    """PIL.Image, RGB: picture, mask and result beside each other."""
+    shown = np.repeat((hole * np.uint8(255))[..., None], 3, axis=2)
+    return Image.fromarray(
+        np.concatenate([picture.pixels, shown, read_images(result)[0].pixels], axis=1)
+    )
 
 
 def fill(pipe, pictures, holes, seed, options):
-    """Filled pictures; with a seed, each as if it were the only one."""
+    """Filled pictures, each of its own kind; with a seed, each as if it were the only one."""
     generators = None
     if seed is not None:
         generators = [torch.Generator().manual_seed(seed) for _ in pictures]
     with torch.inference_mode():
-        return pipe(pictures, holes, generator=generators, **options).images
+        return pipe(pictures, holes, generator=generators, output_type="native", **options).images
 
 
-def fill_files(pipe, jobs, *, batch_size=8, invert_mask=False, seed=None, options=None, done=None):
+def fill_files(
+    pipe,
+    jobs,
+    *,
+    batch_size=8,
+    invert_mask=False,
+    seed=None,
+    options=None,
+    concat=False,
+    done=None,
+):
     """Fill the pictures of all jobs; files that fail are reported and do not stop the others.
 
     Args:
         batch_size: pictures in one pass at most.
         seed: of the generator's noise, the same for each picture.
         options: other arguments of the pipeline's call.
+        concat: write picture, mask and result beside each other.
         done: called with a number of jobs whenever so many more are finished.
 
     Returns: Report.
     """
     start = time.perf_counter()
-    failures, filled, writing = [], 0, deque()
+    failures, empty, notes, filled, writing = [], [], [], 0, deque()
     options, done = options or {}, done or (lambda count: None)
 
     def failed(job, error):
-        failures.append(f"{job.picture}: {error or type(error).__name__}")
+        told = empty if isinstance(error, EmptyMaskError) else failures
+        told.append(f"{job.picture}: {error if str(error) else type(error).__name__}")
         done(1)
 
     def finish(pending):
@@ -122,11 +306,13 @@ def fill_files(pipe, jobs, *, batch_size=8, invert_mask=False, seed=None, option
             if error := future.exception():
                 failed(job, error)
             else:
+                notes.extend(f"{job.picture}: {note}" for note in future.result())
                 filled += 1
                 done(1)
 
     with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(WRITERS) as writers:
-        batches = batches_of(jobs, readers.map(pixels_of, jobs), batch_size)
+        sizes = readers.map(pixels_in, [job.picture for job in jobs])
+        batches = batches_of(jobs, sizes, batch_size)
         reading = deque()
         for index in range(len(batches)):
             for batch in batches[index + len(reading) : index + 2]:  # one ahead
@@ -137,21 +323,22 @@ def fill_files(pipe, jobs, *, batch_size=8, invert_mask=False, seed=None, option
                     failed(job, error)
                 else:
                     ready.append((job, *future.result()))
-            for job, result in filled_or_failed(pipe, ready, seed, options, failed):
-                writing.append((job, writers.submit(write, job, result)))
+            for entry, result in filled_or_failed(pipe, ready, seed, options, failed):
+                job, picture, hole = entry
+                writing.append((job, writers.submit(write, job, result, picture, hole, concat)))
             finish(2 * batch_size)
         finish(0)
-    return Report(filled, failures, time.perf_counter() - start)
+    return Report(filled, failures, time.perf_counter() - start, empty, notes)
 
 
 def filled_or_failed(pipe, ready, seed, options, failed):
-    """[(job, result)] of a batch; if it fails as one, picture by picture."""
+    """[((job, Picture, hole), result)] of a batch; if it fails as one, picture by picture."""
     if not ready:
         return []
     try:
         _, pictures, holes = zip(*ready)
         results = fill(pipe, list(pictures), list(holes), seed, options)
-        return list(zip([job for job, *_ in ready], results))
+        return list(zip(ready, results))
     except Exception as error:  # one picture's fault must not cost the others
         if len(ready) == 1:
             failed(ready[0][0], error)

@@ -3,19 +3,22 @@
 Inside the package a picture is a tensor [N,3,H,W] in [-1,1], RGB, and a mask [N,1,H,W] in {0,1}, 1
 = hole. Users give PIL images, numpy arrays [H,W], [H,W,C] or [N,H,W,C] (uint8, uint16, bool, or
 float in [0,1]), torch tensors [H,W], [C,H,W] or [N,C,H,W] (uint8, or float in [0,1]), or lists of
-these; a white mask pixel is repainted. Every value outside the mask comes back as it came.
+these; a white mask pixel is repainted. Every value outside the mask comes back as it came. Files
+are read by formats.open_picture, which keeps 16 bits a channel where Pillow's modes hold 8.
 
 Pillow's modes I and F have no fixed range. White is 255 in an I picture whose values all lie below
 256, else 65535; it is 1 in an F picture whose values all lie in [0,1], else 255 (as convert("F")
 makes them).
 """
 
+import re
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow converts RGB to L
 CONVERTED_MODES = (
@@ -27,10 +30,40 @@ CONVERTED_MODES = (
 NATIVE_MODES = ("L", "LA", "RGB", "RGBA", "I", "F", "I;16")  # filled as they are
 KEYED_MODES = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA"}  # one value may be transparent
 PLAIN_MODES = {"1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"}  # all others become RGB
+ORIENTATION = ExifTags.Base.Orientation
+TURNS = {  # EXIF orientation -> what makes the stored raster upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
+METADATA = ("icc_profile", "dpi", "gamma", "chromaticity", "srgb")  # kept as Pillow notes them
+# Tags of a TIFF's first directory that say how it is stored, not what it shows: not EXIF.
+STRUCTURE_TAGS = (
+    *(254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 282, 283, 284),
+    *(290, 291, 292, 293, 296, 297, 301, 317, 318, 319, 320, 322, 323, 324, 325, 330, 332, 338),
+    *(339, 340, 341, 347, 512, 513, 514, 529, 530, 531, 532, 700, 33723, 34377, 34675, 37724),
+)
+PROFILE_MODES = {  # colour space of an ICC profile -> modes it may be attached to
+    b"GRAY": ("1", "L", "LA", "I", "I;16", "F"),
+    b"RGB ": ("P", "RGB", "RGBA"),
+    b"CMYK": ("CMYK",),
+    b"Lab ": ("LAB",),
+}
+HEADER_BYTES = 1 << 16  # in which AVIF and JPEG 2000 tell their depth
+SHOWN_COLOURS = 4  # a message lists no more
 EXPECTED = (
     "expected a PIL image, a numpy array [H,W], [H,W,C] or [N,H,W,C], a torch tensor [H,W], "
     "[C,H,W] or [N,C,H,W], or a list of these"
 )
+
+
+class UnreadableImageError(ValueError):
+    """A picture that cannot be decoded; what Pillow raised, of whatever class, is its cause."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +73,9 @@ class Picture:
     pixels: uint8 [H,W,3], RGB over white where it was transparent: what the networks see.
     native: the picture's own values [H,W,C]; white: the value among them that means white;
     restore: makes the user's kind of object from such values; converted_mode: the Pillow mode of a
-    colour space that fills are converted to.
+    colour space that fills are converted to. orientation: EXIF's, of the raster as it was stored.
+    metadata: what describes the picture (METADATA, and "exif", "xmp", "text"); notes: one sentence
+    about each thing in the file that is not kept.
     """
 
     pixels: np.ndarray
@@ -48,11 +83,45 @@ class Picture:
     white: int
     restore: Callable
     converted_mode: str | None = None
+    orientation: int = 1
+    metadata: dict = field(default_factory=dict)
+    notes: tuple = ()
 
     @property
     def size(self):
         """(width, height) in px."""
         return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
+    def alpha(self):
+        """The picture's opacity [H,W], from 0 to `white`; None where it has none."""
+        has_alpha = self.native.shape[2] in (2, 4) and not self.converted_mode
+        return self.native[..., -1] if has_alpha else None
+
+    def resized(self, size):
+        """The picture as RGB of another size, (width, height) in px, with its metadata."""
+        made = Image.fromarray(self.pixels).resize(size, Image.Resampling.LANCZOS)
+        made.info.update(_pil_info(self.metadata, "RGB"))
+        return replace(from_pil(made), metadata=self.metadata, notes=self.notes)
+
+    def described(self):
+        """Size and values in words, for messages about what a file holds."""
+        width, height = self.size
+        values = self.native.reshape(-1, self.native.shape[2])
+        if values.dtype == np.uint8 and values.shape[1] > 1:  # one number each: quicker to sort
+            codes = values.astype(np.uint32) @ (256 ** np.arange(values.shape[1], dtype=np.uint32))
+            first = np.unique(codes, return_index=True)[1]
+        else:
+            first = np.unique(values, axis=0, return_index=True)[1]
+        colours = sorted(tuple(colour.tolist()) for colour in values[first[: SHOWN_COLOURS + 1]])
+        if len(first) <= SHOWN_COLOURS:
+            what = "the values " if len(colours[0]) == 1 else "the colours "
+            what += ", ".join(f"{c[0]:g}" if len(c) == 1 else str(c) for c in colours)
+        else:
+            channels = zip(values.min(axis=0).tolist(), values.max(axis=0).tolist())
+            what = "values from " + ", ".join(f"{low:g} to {high:g}" for low, high in channels)
+            what += " by channel" if values.shape[1] > 1 else ""
+        return f"{width}x{height} px with {what}"
 
     def fill(self, rgb, mask):
         """The picture in its own kind and mode with `rgb` (float32 [H,W,3] in [0,1]) inside `mask`
@@ -105,7 +174,7 @@ def _to_bytes(values, white):
     return np.rint(_to_unit(values, white) * 255).astype(np.uint8)
 
 
-def _over_white(values, white):
+def over_white(values, white):
     """Native values [H,W,1..4] -> uint8 RGB [H,W,3]."""
     data = _to_bytes(values, white)
     colour = data[..., :3] if data.shape[2] >= 3 else np.repeat(data[..., :1], 3, axis=2)
@@ -116,16 +185,19 @@ def _over_white(values, white):
 
 
 def read_images(image):
-    """Pictures of whatever the user gave, in order.
+    """Pictures of whatever the user gave, in order; a Picture is taken as it is.
 
-    Raises: TypeError for other types; ValueError for shapes, dtypes or ranges outside the contract.
+    Raises: TypeError for other types; ValueError for shapes, dtypes or ranges outside the contract,
+        UnreadableImageError (one of these) for what cannot be decoded.
     """
+    if isinstance(image, Picture):
+        return [image]
     if isinstance(image, (list, tuple)):
         if not image:
             raise ValueError(f"image is an empty list; {EXPECTED}; pass at least one picture")
         return [picture for item in image for picture in read_images(item)]
     if isinstance(image, Image.Image):
-        return [_from_pil(image)]
+        return [from_pil(image)]
     if isinstance(image, np.ndarray):
         return [_from_array(a) for a in _split_array(image)]
     if isinstance(image, torch.Tensor):
@@ -136,47 +208,173 @@ def read_images(image):
     )
 
 
-def _from_pil(image):
+def unreadable(error):
+    """The error to raise for a picture that Pillow failed to decode with `error`."""
+    return UnreadableImageError(
+        f"the picture cannot be decoded ({error or type(error).__name__}); expected a complete "
+        "image file; save it again with another program"
+    )
+
+
+def stored_bits(image):
+    """Bits a channel of a just opened file, as far as its header tells: 8 where Pillow's mode holds
+    them all."""
+    if image.mode not in ("L", "RGB", "RGBA", "RGBX", "CMYK") or not getattr(image, "tile", None):
+        return 8
+    codec, _, _, arguments = image.tile[0]
+    arguments = arguments if isinstance(arguments, tuple) else (arguments,)
+    if any(isinstance(a, str) and ";16" in a for a in arguments) or codec == "SGI16":
+        return 16
+    if codec == "bcn" and arguments[0] == 6:  # half floats of a DDS
+        return 16
+    if codec.startswith("ppm") and isinstance(arguments[-1], int):
+        return max(8, arguments[-1].bit_length())
+    if image.format in ("AVIF", "JPEG2000"):
+        return _bits_in_header(image)
+    return 8
+
+
+def _bits_in_header(image):
+    place = image.fp.tell()
+    image.fp.seek(0)
+    header = image.fp.read(HEADER_BYTES)
+    image.fp.seek(place)
+    if image.format == "AVIF":
+        found = re.search(rb"av1C..(.)", header, re.DOTALL)
+        flags = found.group(1)[0] if found else 0
+        return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
+    found = re.search(rb"\xff\x4f\xff\x51.{36}(..)(.+)", header, re.DOTALL)  # ISO 15444-1, A.5.1
+    if not found:
+        return 8
+    count = int.from_bytes(found.group(1), "big")
+    return max((depth & 0x7F) + 1 for depth in found.group(2)[: 3 * count : 3])
+
+
+def orientation_of(image):
+    """EXIF's orientation, 1 to 8; None where the EXIF cannot be read."""
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # as broken as it may be, it is not the picture
+        return None
+    return value if value in TURNS else 1
+
+
+def upright(image, orientation):
+    """The stored raster as it is to be seen."""
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+
+
+def _metadata_of(image, orientation):
+    """(what describes the picture and stays true when it is upright, whether its EXIF could be
+    read). EXIF's thumbnail is left out: it shows what was there before."""
+    found = {key: image.info[key] for key in METADATA if key in image.info}
+    readable = True
+    if "exif" in image.info or "Raw profile type exif" in image.info or hasattr(image, "tag_v2"):
+        try:
+            exif = Image.Exif()
+            exif.load(image.getexif().tobytes())
+            for tag in STRUCTURE_TAGS:
+                exif.pop(tag, None)
+            if ORIENTATION in exif or orientation in TURNS:
+                exif[ORIENTATION] = 1
+            if len(exif):
+                found["exif"] = exif.tobytes()
+        except Exception:  # as in orientation_of
+            readable = False
+    xmp = image.info.get("xmp", image.info.get("XML:com.adobe.xmp"))
+    if xmp:
+        xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
+        found["xmp"] = re.sub(rb'(tiff:Orientation(?:="|>))\d', rb"\g<1>1", xmp)
+    text = {
+        key: value
+        for key, value in (getattr(image, "text", None) or {}).items()
+        if not key.startswith(("Raw profile type", "XML:com.adobe.xmp"))
+    }
+    if isinstance(comment := image.info.get("comment"), bytes):
+        text["Comment"] = comment.decode("utf-8", "replace").rstrip("\0")
+    return found | ({"text": text} if text else {}), readable
+
+
+def _fitting(metadata, mode):
+    """The metadata without a colour profile of another space than the mode's."""
+    profile = metadata.get("icc_profile")
+    space = bytes(profile[16:20]) if profile else b""
+    if mode in PROFILE_MODES.get(space, (mode,)):
+        return metadata
+    return {key: value for key, value in metadata.items() if key != "icc_profile"}
+
+
+def _pil_info(metadata, mode):
+    """The metadata as Pillow notes it on its images."""
+    info = dict(_fitting(metadata, mode))
+    return info.pop("text", {}) | info
+
+
+def from_pil(image, told=False):
+    """The Picture of a Pillow image. told: whoever opened the file says what Pillow does not read.
+
+    Raises: UnreadableImageError, ValueError.
+    """
     if 0 in image.size:
         raise ValueError(
             f"image has size {image.size}, expected at least 1x1 px; check how it was made"
         )
+    if not told and (depth := stored_bits(image)) > 8:
+        warnings.warn(
+            f"the picture has {depth} bits a channel, of which Pillow reads 8; to keep them, give "
+            "inpaint_hub.formats.open_picture(path) instead of PIL.Image.open(path)",
+            stacklevel=2,
+        )
+    turns_itself = image.format == "TIFF"  # when it is loaded; its orientation is then forgotten
+    orientation = orientation_of(image) if turns_itself else None
     try:
-        image = ImageOps.exif_transpose(image)
-    except OSError as error:
-        raise ValueError(
-            f"the picture cannot be decoded ({error}); expected a complete image file; "
-            "save it again with another program"
-        ) from error
-    info = {k: v for k, v in image.info.items() if k in ("icc_profile", "dpi")}
+        image.load()
+        orientation = orientation if turns_itself else orientation_of(image)
+        metadata, readable = _metadata_of(image, orientation)
+    except Exception as error:  # Pillow's plugins raise a dozen classes for what they cannot read
+        raise unreadable(error) from error
+    notes = () if orientation and readable else ("its EXIF cannot be read and is left out",)
+    if not turns_itself:
+        image = upright(image, orientation)
     if image.mode.startswith("I;16"):  # whatever its byte order
-        return _from_keyed_16_bit(image, info)
+        picture = _from_keyed_16_bit(image, metadata)
+    else:
+        picture = _from_any_mode(image, metadata)
+    return replace(picture, orientation=orientation or 1, notes=notes)
+
+
+def _from_any_mode(image, metadata):
     if image.mode in KEYED_MODES and image.has_transparency_data:
         image = image.convert(KEYED_MODES[image.mode])
     if image.mode in CONVERTED_MODES:
         pixels, native = np.array(image.convert("RGB")), np.array(image)
-        return Picture(pixels, native, 255, _pil_maker(image.mode, info), image.mode)
+        metadata = _fitting(metadata, image.mode)
+        make = _pil_maker(image.mode, metadata)
+        return Picture(pixels, native, 255, make, image.mode, metadata=metadata)
     if image.mode not in NATIVE_MODES:
         image = image.convert(PLAIN_MODES.get(image.mode, "RGB"))
+    metadata = _fitting(metadata, image.mode)
     native = np.array(image)
     native = native[..., None] if native.ndim == 2 else native
     white = _white_of(native, ranged=True)
     if native.dtype != np.int32:  # of an I picture, what exceeds 16 bits is kept and seen as white
         _check_values(native, f"image of mode {image.mode}", white)
-    return Picture(_over_white(native, white), native, white, _pil_maker(image.mode, info))
+    make = _pil_maker(image.mode, metadata)
+    return Picture(over_white(native, white), native, white, make, metadata=metadata)
 
 
-def _from_keyed_16_bit(image, info):
+def _from_keyed_16_bit(image, metadata):
     """No Pillow mode has 16-bit grey and alpha, so a transparent value stays a note in info."""
     native = np.array(image).astype(np.uint16)[..., None]
-    seen = native
+    metadata, seen = _fitting(metadata, "I;16"), native
     if "transparency" in image.info:
-        info["transparency"] = image.info["transparency"]
-        seen = np.where(native == info["transparency"], np.uint16(65535), native)
-    return Picture(_over_white(seen, 65535), native, 65535, _pil_maker("I;16", info))
+        metadata = metadata | {"transparency": image.info["transparency"]}
+        seen = np.where(native == metadata["transparency"], np.uint16(65535), native)
+    make = _pil_maker("I;16", metadata)
+    return Picture(over_white(seen, 65535), native, 65535, make, metadata=metadata)
 
 
-def _pil_maker(mode, info):
+def _pil_maker(mode, metadata):
     def make(values):
         values = values[..., 0] if values.shape[2] == 1 else values
         if mode in CONVERTED_MODES:
@@ -184,7 +382,7 @@ def _pil_maker(mode, info):
             made = Image.frombytes(mode, (width, height), np.ascontiguousarray(values).tobytes())
         else:
             made = Image.fromarray(values)
-        made.info.update(info)
+        made.info.update(_pil_info(metadata, mode))
         return made
 
     return make
@@ -207,7 +405,7 @@ def _from_array(array):
         return values[..., 0] if array.ndim == 2 else values
 
     white = _white_of(native)
-    return Picture(_over_white(native, white), native, white, restore)
+    return Picture(over_white(native, white), native, white, restore)
 
 
 def _split_tensor(tensor):
@@ -231,7 +429,7 @@ def _from_tensor(tensor):
         return back[0] if tensor.ndim == 2 else back
 
     white = _white_of(native)
-    return Picture(_over_white(native, white), native, white, restore)
+    return Picture(over_white(native, white), native, white, restore)
 
 
 def _check_array(native, shape, order):
@@ -265,12 +463,15 @@ def _check_values(native, what, white=1):
 def read_masks(mask_image, pictures, invert=False):
     """One bool [H,W] (True = hole) for each of `pictures`, at its size.
 
-    White repaints (`invert`: black does). One mask serves all pictures. Grey is cut at one half
-    after a mask of another size has been resized. Transparent masks whose colours are all the same
-    are read from their alpha. Integers that are all 0 or 1 count as booleans. An array [N,H,W] is
-    one mask for each of N pictures; where [N,H,W] could also be channels, the pictures decide.
+    White repaints (`invert`: black does). One mask serves all pictures. Of two values the brighter
+    is white, whatever they are; more are cut at one half. Transparent masks whose colours are all
+    the same are read from their alpha. Integers that are all 0 or 1 count as booleans. An array
+    [N,H,W] is one mask for each of N pictures; where [N,H,W] could also be channels, the pictures
+    decide. A mask of another size is resized so that nothing painted is lost; one of the shape that
+    a photo had before its EXIF orientation turned it is turned along.
 
-    Raises: TypeError, ValueError for what is no mask, or for a wrong number of masks.
+    Raises: TypeError, ValueError for what is no mask, for a wrong number of masks, or for one of
+        another aspect ratio than its picture.
     """
     masks = list(_mask_values(mask_image, pictures))
     if len(masks) == 1:
@@ -280,18 +481,51 @@ def read_masks(mask_image, pictures, invert=False):
             f"mask_image holds {len(masks)} masks for {len(pictures)} pictures; expected one for "
             "all or one for each; check the two lists"
         )
-    holes = []
-    for values, picture in zip(masks, pictures):
-        if values.shape[::-1] != picture.size:
-            resized = Image.fromarray(values).resize(picture.size, Image.Resampling.BILINEAR)
-            values = np.asarray(resized)
-        hole = values >= 0.5
-        holes.append(~hole if invert else hole)
-    return holes
+    holes = [_sized(_cut(values), picture) for values, picture in zip(masks, pictures)]
+    return [~hole for hole in holes] if invert else holes
+
+
+def _cut(values):
+    """Float [H,W] -> bool, True = white."""
+    low, high = values.min(), values.max()
+    if low < high and ((values == low) | (values == high)).all():
+        return values == high
+    return values >= 0.5
+
+
+def _sized(hole, picture):
+    """The hole, bool [h,w], at the picture's size."""
+    if hole.shape[::-1] == picture.size:
+        return hole
+    if not same_aspect(hole.shape[::-1], picture.size):
+        turned = picture.orientation in SIDEWAYS and same_aspect(hole.shape, picture.size)
+        if not turned:
+            (width, height), (own_width, own_height) = hole.shape[::-1], picture.size
+            raise ValueError(
+                f"mask_image is {width}x{height} px for a picture of {own_width}x{own_height} px; "
+                "expected the picture's size, or its shape in another size; make the mask from "
+                "this picture, uncropped"
+            )
+        hole = np.asarray(upright(Image.fromarray(hole), picture.orientation))
+    if hole.shape[::-1] == picture.size:
+        return hole
+    shown = Image.fromarray(hole.astype(np.float32))
+    if hole.size > picture.size[0] * picture.size[1]:  # hole wherever any of it falls into a pixel
+        return np.asarray(shown.resize(picture.size, Image.Resampling.BOX)) > 0
+    smooth = np.asarray(shown.resize(picture.size, Image.Resampling.BILINEAR)) >= 0.5
+    return smooth | (np.asarray(shown.resize(picture.size, Image.Resampling.NEAREST)) > 0)
+
+
+def same_aspect(size, other):
+    """Whether one (width, height) is the other in another size, but for a pixel of rounding."""
+    (width, height), (other_width, other_height) = size, other
+    return abs(width * other_height - height * other_width) <= max(*size, *other)
 
 
 def _mask_values(mask, pictures):
     """Float32 [H,W] in [0,1] for every mask given."""
+    if isinstance(mask, Image.Image):
+        mask = from_pil(mask)
     if isinstance(mask, (list, tuple)):
         if not mask:
             raise ValueError(
@@ -300,11 +534,8 @@ def _mask_values(mask, pictures):
             )
         for item in mask:
             yield from _mask_values(item, pictures)
-    elif isinstance(mask, Image.Image):
-        picture = _from_pil(mask)
-        yield _single_channel(
-            picture.pixels if picture.converted_mode else picture.native, picture.white
-        )
+    elif isinstance(mask, Picture):
+        yield _single_channel(mask.pixels if mask.converted_mode else mask.native, mask.white)
     elif isinstance(mask, np.ndarray):
         size = pictures[0].size[::-1]
         stacked = mask.ndim == 3 and (
@@ -374,17 +605,22 @@ def to_pixels(images):
 
 
 def write_pictures(filled, output_type):
-    """What Picture.fill returned, as users ask for it: output_type pil | np | pt.
+    """What Picture.fill returned, as users ask for it: output_type pil | np | pt | native.
 
-    "pil": PIL images. "np": float32 [N,H,W,C] in [0,1]; "pt": float32 [N,C,H,W] in [0,1]; C is 3,
-    or 4 with alpha. Pictures of different shapes come as a list instead of a stack.
+    "native": a list of what it is already, each of the kind that was given. "pil": PIL images.
+    "np": float32 [N,H,W,C] in [0,1]; "pt": float32 [N,C,H,W] in [0,1]; C is 3, or 4 with alpha.
+    Pictures of different shapes come as a list instead of a stack.
 
     Raises: ValueError for another output_type.
     """
+    if output_type == "native":
+        return list(filled)
     if output_type == "pil":
         return [f if isinstance(f, Image.Image) else Image.fromarray(_rgb(f)) for f in filled]
     if output_type not in ("np", "pt"):
-        raise ValueError(f"output_type is {output_type!r}, expected 'pil', 'np', 'pt' or 'latent'")
+        raise ValueError(
+            f"output_type is {output_type!r}, expected 'pil', 'np', 'pt', 'native' or 'latent'"
+        )
     arrays = [_unit_rgb(f) for f in filled]
     if output_type == "pt":
         arrays = [torch.from_numpy(np.ascontiguousarray(a.transpose(2, 0, 1))) for a in arrays]

@@ -13,6 +13,7 @@ NETWORKS = {"hub", "stylegan2", "inversion", "images", "compositing"}
 MAY_IMPORT = {
     "images": set(),
     "allocator": set(),
+    "formats": {"images"},
     "hub": set(),
     "compositing": {"images"},
     "blending": {"images"},
@@ -38,7 +39,7 @@ MAY_IMPORT = {
     "training": NETWORKS
     | {"masks", "losses", "data", "invertfill", "dualpath", "comodgan"}
     | {"allocator", "pipelines", "evaluation"},  # evaluation: judging.py alone, see below
-    "folders": {"images"},  # the pipeline is passed in
+    "folders": {"images", "formats"},  # the pipeline is passed in
     "outpainting": {"images"},  # the pipeline is passed in
     "provenance": {"__init__"},
     "bundled": set(),

@@ -202,10 +202,13 @@ def test_results_do_not_depend_on_the_batch(folders, model):
     for name, size in (("d", (90, 31)), ("e", (12, 300))):
         pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folders / "images" / f"{name}.png")
+        hole = np.zeros(size, np.uint8)
+        hole[size[0] // 4 : size[0] // 2, size[1] // 4 : size[1] // 2] = 255
+        Image.fromarray(hole).save(folders / "masks" / f"{name}.png")
     results = []
     for size in ("1", "2", "8"):
         options = ("--batch_size", size, "--seed", "3", "--padding_mask_crop", "4")
-        assert run(folders, model, "images", "masks/a.png", f"out{size}", *options) == 0
+        assert run(folders, model, "images", "masks", f"out{size}", *options) == 0
         files = sorted((folders / f"out{size}").iterdir())
         results.append([np.array(Image.open(file), int) for file in files])
     assert len(results[0]) == 5

@@ -8,7 +8,6 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from diffusers.utils import BaseOutput, replace_example_docstring
-from PIL import Image
 
 from inpaint_hub import crops, engines
 from inpaint_hub.blending import BLENDS, blend_fill, dilate
@@ -19,7 +18,7 @@ from inpaint_hub.texture import TEXTURES, textured, textured_windows
 
 MOST_CONTEXT = 100  # times a hole's size: beyond lies the whole picture
 WINDOWS_AT_ONCE = 16  # a photo with hundreds of specks must not fill the memory
-OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+OUTPUT_TYPES = ("pil", "np", "pt", "native", "latent")
 NOISE_MODES = (None, "const", "random", "none")
 CHOICES = {
     "output_type": OUTPUT_TYPES,
@@ -238,12 +237,7 @@ class InpaintPipeline(HubPipeline):
         """What users gave -> (pictures, holes): a Picture and a bool [H,W] for each."""
         pictures = read_images(image)
         if height is not None:
-            pictures = [
-                read_images(
-                    Image.fromarray(p.pixels).resize((width, height), Image.Resampling.LANCZOS)
-                )[0]
-                for p in pictures
-            ]
+            pictures = [picture.resized((width, height)) for picture in pictures]
         return pictures, [dilate(hole, mask_dilate) for hole in read_masks(mask_image, pictures)]
 
     def preprocess(
@@ -442,7 +436,8 @@ class InpaintPipeline(HubPipeline):
             generator: torch.Generator, or a list with one for each result, that draws noise and
                 variation. With a list, a result does not depend on the others in its batch.
             latents: FWLatent to render instead of encoding (one entry per window).
-            output_type: "pil" | "np" | "pt", or "latent" for the FWLatent itself, unvaried.
+            output_type: "pil" | "np" | "pt", "native" for each in the kind, dtype and layout it was
+                given in, or "latent" for the FWLatent itself, unvaried.
             return_dict: False returns the output's fields as a tuple, images and generated first.
             mask_dilate: grow the hole by so many px first; what counts as known, and comes back bit
                 for bit, is then what lies outside the grown hole.
