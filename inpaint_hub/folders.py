@@ -42,7 +42,7 @@ class Job(NamedTuple):
     picture: Path
     mask: Path | None
     target: Path
-    problem: str = ""
+    problem: str = "no mask of its name"
 
 
 class Report(NamedTuple):

@@ -483,11 +483,12 @@ def build_demo(models, warm_up=False):
                 lambda done, count: progress((done, count), desc="Filling"),
                 invert,
             )
+            total = len(jobs) + len(notes)
             notes += [
                 Path(note.split(": ")[0]).name + ": " + note.split(": ", 1)[-1]
-                for note in report.failures
+                for note in [*report.failures, *report.empty]
             ]
-            text = f"{report.filled} of {len(jobs) + len(notes) - len(report.failures)} filled"
+            text = f"{report.filled} of {total} filled"
             text += f" in {seconds_said(report.seconds)}."
             if not report.filled:
                 yield status("\n".join([text, *notes[:20]]), "error"), gr.skip(), visit
