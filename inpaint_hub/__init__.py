@@ -4,6 +4,7 @@ The map, in the order the data flows:
 
     images, masks       what users give <-> what networks read; holes drawn by hand or by rule
     crops               where a photo is cut around its holes, and how the fills go back
+    faces               where faces are in a photo, and the frame they are filled in
     compositing         the masked picture, and the hard constraint: what is known stays
     inversion           feature pyramids, style heads, pSp's and Lahiri's encoders
     invertfill          InvertFill's encoder: pre-modulation, F&W+ latents, soft mean latent
@@ -29,6 +30,9 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AutoInpaintOutput": "pipelines",
+    "AutoInpaintPipeline": "pipelines",
+    "FaceDetector": "faces",
     "DualPathInpainter": "dualpath",
     "DualPathOutput": "pipelines",
     "DualPathPipeline": "pipelines",
@@ -52,6 +56,7 @@ _HOMES = {
     "StyleGAN2Pipeline": "pipelines",
     "WPlusSearchPipeline": "pipelines",
     "YehPipeline": "pipelines",
+    "default_pipeline": "pipelines",
     "load_pipeline": "pipelines",
 }
 __all__ = ["__version__", *_HOMES]

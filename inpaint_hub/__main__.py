@@ -12,11 +12,10 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from inpaint_hub import folders, load_pipeline
+from inpaint_hub import default_pipeline, folders, load_pipeline
 from inpaint_hub.blending import BLENDS
+from inpaint_hub.pipelines.router import FACES
 from inpaint_hub.texture import TEXTURES
-
-DEFAULT_MODEL = Path(__file__).parent.parent / "weights" / "dualpath-faces-128"
 
 
 def build_parser():
@@ -38,8 +37,7 @@ def build_parser():
     )
     parser.add_argument(
         "--model",
-        default=str(DEFAULT_MODEL),
-        help="folder or Hub id of a pipeline (default: bundled)",
+        help="folder or Hub id of a pipeline (default: the bundled one for any photo)",
     )
     parser.add_argument(
         "--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, mps"
@@ -47,6 +45,18 @@ def build_parser():
     parser.add_argument("--local_files_only", action="store_true", help="never ask the Hub")
     parser.add_argument(
         "--padding_mask_crop", type=natural, help="cut each hole out with so many px around it"
+    )
+    parser.add_argument(
+        "--context",
+        type=float,
+        help="cut each hole out with so many times its own size around it (default: 1 with the "
+        "bundled model, else the whole picture)",
+    )
+    parser.add_argument(
+        "--faces",
+        choices=FACES,
+        help="of models for any photo: which holes the model of faces fills (default: auto, those "
+        "that touch a face)",
     )
     parser.add_argument(
         "--mask_dilate", type=natural, default=0, help="grow the hole by so many px"
@@ -179,7 +189,13 @@ def main(argv=None):
     state = processes(arguments.device)
     try:
         jobs, left_out = folders.jobs_of(arguments.image, arguments.mask, arguments.output)
-        pipe = load_pipeline(arguments.model, local_files_only=arguments.local_files_only)
+        local = {"local_files_only": arguments.local_files_only}
+        pipe = load_pipeline(arguments.model, **local) if arguments.model else default_pipeline()
+        if arguments.faces and not hasattr(pipe, "route"):
+            raise ValueError(
+                f"--faces is {arguments.faces!r}, but --model {arguments.model!r} has no choice of "
+                "models; leave one of them out"
+            )
         device = arguments.device if state is None else state.device
         pipe = pipe.to(best_device() if device == "auto" else checked_device(device))
         one = arguments.image.is_file()
@@ -192,8 +208,10 @@ def main(argv=None):
         wanted = [job for job in jobs if not folders.is_done(job)]
     share = share_of(wanted, state)
     main_process = state is None or state.is_main_process
-    names = ("padding_mask_crop", "mask_dilate", "mask_blur", "blend", "texture", "variation")
-    options = {name: getattr(arguments, name) for name in names}
+    names = ("padding_mask_crop", "context", "mask_dilate", "mask_blur", "blend", "texture")
+    options = {name: getattr(arguments, name) for name in (*names, "variation")}
+    if arguments.faces:
+        options["faces"] = arguments.faces
     with tqdm(total=len(share), unit="image", disable=one or not main_process) as bar:
         report = folders.fill_files(
             pipe,

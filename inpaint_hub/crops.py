@@ -125,6 +125,37 @@ def hole_windows(mask, padding_px, min_side):
     return [Window(*w) for w in windows[order].tolist()]
 
 
+class Hole(NamedTuple):
+    """box: (left, top, right, bottom) in px. own: bool of the box's shape, its pixels."""
+
+    box: tuple
+    own: np.ndarray
+
+    @property
+    def part(self):
+        """(rows, columns) slices of the box."""
+        left, top, right, bottom = self.box
+        return slice(top, bottom), slice(left, right)
+
+
+def separate_holes(mask):
+    """[Hole] of the mask; holes that meet on a grid of about COARSE_PX cells count as one."""
+    if not mask.any():
+        return []
+    labels, cell = _coarse_labels(mask)
+    holes = []
+    for label, box in enumerate(_label_boxes(mask, labels, cell), start=1):
+        part = Hole(box, None).part
+        holes.append(Hole(box, mask[part] & _near(labels == label, cell, part)))
+    return holes
+
+
+def _near(cells, cell, part):
+    """Which pixels of the (rows, columns) slices lie in True `cells` of `cell` px: bool [h,w]."""
+    rows, columns = (np.arange(s.start, s.stop) // cell for s in part)
+    return cells[rows[:, None], columns]
+
+
 class OwnWindow(NamedTuple):
     """A window and which pixels it is to fill: `own`, bool of the shape of its part of the picture
     (window_slices)."""
@@ -188,11 +219,9 @@ def context_windows(mask, context, min_side):
         while known_share(window) < MIN_KNOWN and window.side < long:
             side = min(math.ceil(window.side * WIDER), long)
             window = window_around(*box, side, (width, height))
-        rows, columns = part = window_slices(window, mask.shape)
-        cells = np.isin(labels, groups[k][2])
-        near = cells[np.arange(rows.start, rows.stop)[:, None] // cell,
-                     np.arange(columns.start, columns.stop) // cell]  # fmt: skip
-        found.append(OwnWindow(window, mask[part] & near))
+        part = window_slices(window, mask.shape)
+        own = mask[part] & _near(np.isin(labels, groups[k][2]), cell, part)
+        found.append(OwnWindow(window, own))
     return found
 
 

@@ -113,6 +113,14 @@ def local_repository(repo, subfolder=None, variant=None, **options):
     return folder
 
 
+def local_snapshot(repo_id, **options):
+    """Folder with all files of a Hub repository, downloaded at need; options: download_weights'.
+
+    Raises: FileNotFoundError when it is neither cached nor to be had.
+    """
+    return _fetched(snapshot_download, repo_id, "the repository", **options)
+
+
 def _names(folder):
     return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else "none, no such folder"
 

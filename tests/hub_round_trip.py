@@ -72,6 +72,21 @@ def variants_are_pushed_beside_the_plain_files_and_read_by_name(hub, pipe, home)
     assert "no model.safetensors" in message and "model.fp16.safetensors" in message, message
 
 
+def a_pipeline_for_any_photo_is_one_whole_repository(hub, pipe, home):
+    from inpaint_hub import AutoInpaintPipeline, FaceDetector, load_pipeline
+
+    auto = AutoInpaintPipeline(faces=pipe, photos=pipe, detector=FaceDetector())
+    auto.push_to_hub("me/auto")
+    files = set(hub.repositories["me/auto"])
+    assert {"model_index.json", "config.json", "README.md", "faces/gan/model.safetensors",
+            "photos/encoder/config.json", "detector/model.safetensors"} <= files  # fmt: skip
+    for load in (load_pipeline, AutoInpaintPipeline.from_pretrained):
+        loaded = load("me/auto")
+        assert same_pipeline(pipe, loaded.faces) and same_pipeline(pipe, loaded.photos)
+        assert same(auto.detector, loaded.detector)
+    assert type(load_pipeline("me/auto", local_files_only=True)) is AutoInpaintPipeline
+
+
 def shards_come_down_together(hub, pipe, home):
     from inpaint_hub import InvertFillPipeline, StyleGAN2Generator
 
@@ -216,6 +231,7 @@ def main(home):
         for fact in (
             pushed_pipelines_load_by_every_way,
             variants_are_pushed_beside_the_plain_files_and_read_by_name,
+            a_pipeline_for_any_photo_is_one_whole_repository,
             shards_come_down_together,
             saving_with_push_uploads_the_pipeline_and_nothing_beside_it,
             cards_that_someone_wrote_are_kept,

@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "compositing": {"images"},
     "blending": {"images"},
     "crops": {"images"},
+    "faces": {"images", "hub", "crops"},
     "masks": {"images"},
     # hub: the perceptual network's weights may have to be downloaded; no model is imported.
     "losses": {"images", "compositing", "hub"},
@@ -32,7 +33,7 @@ MAY_IMPORT = {
     "engines": {"stylegan2", "inversion", "dualpath"},
     "pipelines": NETWORKS
     | {"engines", "masks", "blending", "crops", "invertfill", "dualpath", "search", "comodgan"}
-    | {"texture"},
+    | {"texture", "faces"},
     # It writes pipelines, and starts nothing: networks, their folders, a model card.
     "convert": {"hub", "stylegan2", "inversion", "pipelines"},
     "evaluation": {"images", "masks", "data", "pipelines"},

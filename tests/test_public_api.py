@@ -7,6 +7,9 @@ import pytest
 import inpaint_hub
 
 NAMES = {
+    "AutoInpaintOutput",
+    "AutoInpaintPipeline",
+    "FaceDetector",
     "DualPathInpainter",
     "DualPathOutput",
     "DualPathPipeline",
@@ -30,11 +33,13 @@ NAMES = {
     "StyleGAN2Pipeline",
     "WPlusSearchPipeline",
     "YehPipeline",
+    "default_pipeline",
     "load_pipeline",
 }
 MODELS = [
     "DualPathInpainter",
     "CoModGANGenerator",
+    "FaceDetector",
     "LahiriEncoder",
     "InvertFillEncoder",
     "PSPEncoder",

@@ -45,7 +45,14 @@ def face(side):
 
 
 def test_all_are_looked_at():
-    assert {path.name for path in (ROOT / "weights").iterdir()} == {*LARGEST_BYTES}
+    assert {path.name for path in (ROOT / "weights").iterdir()} == {*LARGEST_BYTES, "face-detector"}
+
+
+def test_the_face_detector_is_small_and_carries_its_notice():
+    folder = ROOT / "weights" / "face-detector"
+    assert sum(p.stat().st_size for p in folder.iterdir()) <= 2.1e6
+    card = (folder / "README.md").read_text()
+    assert "Copyright (c) 2019 Timothy Esler" in card and "license: mit" in card
 
 
 @pytest.mark.parametrize("name", sorted(LARGEST_BYTES))

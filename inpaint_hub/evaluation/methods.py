@@ -184,6 +184,8 @@ def pipeline_digest(pipe):
     for name, part in sorted(pipe.components.items()):
         config = {k: v for k, v in getattr(part, "config", {}).items() if not k.startswith("_")}
         digest.update(f"{name} {json.dumps(config, sort_keys=True, default=str)}".encode())
+        if hasattr(part, "components"):  # a pipeline of pipelines
+            digest.update(pipeline_digest(part).encode())
         if hasattr(part, "state_dict"):
             for key, tensor in sorted(part.state_dict().items()):
                 digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())

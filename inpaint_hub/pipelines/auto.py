@@ -10,6 +10,7 @@ from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.lahiri import LahiriPipeline
 from inpaint_hub.pipelines.psp import PSPBlendPipeline, PSPPipeline
 from inpaint_hub.pipelines.repository import INDEX, hub_options
+from inpaint_hub.pipelines.router import AutoInpaintPipeline
 from inpaint_hub.pipelines.search import MGANPriorPipeline, WPlusSearchPipeline, YehPipeline
 
 PIPELINES = {
@@ -25,6 +26,7 @@ PIPELINES = {
         MGANPriorPipeline,
         LahiriPipeline,
         CoModGANPipeline,
+        AutoInpaintPipeline,
     )
 }
 

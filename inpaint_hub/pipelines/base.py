@@ -255,6 +255,11 @@ class InpaintPipeline(HubPipeline):
         The hole's old content is removed before anything is resized: it cannot reach the network.
         """
         pictures, holes = self.read(image, mask_image, height, width, mask_dilate)
+        windows = self.windows_of(pictures, holes, padding_mask_crop, context)
+        return self.prepare(pictures, holes, windows)
+
+    def windows_of(self, pictures, holes, padding_mask_crop=None, context=None):
+        """[(picture's index, window)] that `prepare` takes; arguments as __call__'s."""
         windows = []
         for index, (picture, hole) in enumerate(zip(pictures, holes)):
             if context is not None:
@@ -266,7 +271,7 @@ class InpaintPipeline(HubPipeline):
                 padding = min(padding_mask_crop, max(picture.size))  # beyond is but reflection
                 found = crops.hole_windows(hole, padding, least)
             windows += [(index, window) for window in found]
-        return self.prepare(pictures, holes, windows)
+        return windows
 
     def prepare(self, pictures, holes, windows):
         """PreparedInputs of pictures and holes as `read` returns them.

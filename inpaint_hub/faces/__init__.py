@@ -1,0 +1,10 @@
+"""Faces: where they are in a photo, and the similarity to the frame the models were trained in.
+
+Nobody is recognised, nothing is stored, and all of it happens on the machine itself.
+"""
+
+from inpaint_hub.faces.alignment import TEMPLATE, frame_of
+from inpaint_hub.faces.detector import Face, FaceDetector
+from inpaint_hub.faces.finding import MIN_FACE_PX, find_faces
+
+__all__ = ["MIN_FACE_PX", "TEMPLATE", "Face", "FaceDetector", "find_faces", "frame_of"]
