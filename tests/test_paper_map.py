@@ -36,7 +36,7 @@ def test_a_row_names_a_symbol_and_its_file_names_the_source(row):
 def test_every_section_of_the_specification_that_is_cited_can_be_opened():
     text = (ROOT / "docs" / "SPEC.md").read_text()
     sections = set(re.findall(r"^(?:#+ |\*\*)([A-G][\d.]*\d|[A-G])\.? ", text, flags=re.MULTILINE))
-    sections |= set(re.findall(r"\*\*([EG]\d)\.\*\*", text))
+    sections |= set(re.findall(r"\*\*([CEG][\d.]*\d)\.?\*\*", text))
     cited = {}
     for file in [*(ROOT / "inpaint_hub").rglob("*.py"), ROOT / "docs" / "PAPER_MAP.md"]:
         for places in re.findall(r"SPEC ([A-G][\d.A-G,\s-]*)", " ".join(file.read_text().split())):

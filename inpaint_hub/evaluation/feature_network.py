@@ -16,7 +16,8 @@ class FeatureNetwork:
 
     The JSON has `input` {id, size}, and `layers`: conv, depthwise_conv (weights, stride,
     same_padding, activation none | relu6), add, global_mean; each with `inputs` and `output` ids.
-    Pictures enter as RGB in [-1,1] at `size`; padding is TensorFlow's SAME. device: where it runs.
+    Pictures enter as RGB in [-1,1] at `size`, minus `mean` and over `std` where the input has them;
+    padding is TensorFlow's SAME, or `padding` px at every side. device: where it runs.
 
     Raises: FileNotFoundError when one of the two files is missing.
     """
@@ -38,6 +39,12 @@ class FeatureNetwork:
         self.layers = description["layers"]
         self.last_use = {i: n for n, layer in enumerate(self.layers) for i in layer["inputs"]}
         self.device = torch.device(device)
+        self.mean, self.std = (
+            torch.tensor(description["input"][name], device=self.device)[:, None, None]
+            if name in description["input"]
+            else None
+            for name in ("mean", "std")
+        )
         self.weights = {k: v.float().to(self.device) for k, v in load_file(weights).items()}
 
     @torch.no_grad()
@@ -52,6 +59,8 @@ class FeatureNetwork:
         x = torch.tensor(pixels, device=self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
         size = (self.size, self.size)
         x = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
+        if self.mean is not None:
+            x = (x - self.mean) / self.std
         values = {self.input_id: x.contiguous(memory_format=torch.channels_last)}
         for number, layer in enumerate(self.layers):
             inputs = [values[i] for i in layer["inputs"]]
@@ -70,7 +79,7 @@ class FeatureNetwork:
                 same_padding(n, k, stride) for n, k in zip(x.shape[2:], weight.shape[2:])
             )
             x = F.pad(x, (left, right, top, bottom))
-        x = F.conv2d(x, weight, bias, stride=stride, groups=groups)
+        x = F.conv2d(x, weight, bias, stride=stride, padding=layer.get("padding", 0), groups=groups)
         return F.relu6(x) if layer["activation"] == "relu6" else x
 
     def _depthwise_conv(self, layer, x):

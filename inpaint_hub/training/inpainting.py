@@ -8,7 +8,7 @@ import torch
 from inpaint_hub.compositing import composite, mask_out
 from inpaint_hub.dualpath import PatchDiscriminator
 from inpaint_hub.losses.objective import LossWeights
-from inpaint_hub.losses.perceptual import load_perceptual_network
+from inpaint_hub.losses.perceptual import NoFeatures, load_perceptual_network
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from inpaint_hub.training.adversary import Adversaries, Adversary
 from inpaint_hub.training.projected import ProjectedAdversary
@@ -21,7 +21,8 @@ class InpaintingTraining(TrainingMethod):
 
     def __init__(self, config, accelerator):
         super().__init__(config, accelerator)
-        network = load_perceptual_network(config.perceptual_network)
+        seen = config.perceptual_weight or config.style_weight
+        network = load_perceptual_network(config.perceptual_network) if seen else NoFeatures()
         self.network = network.to(self.device, memory_format=torch.channels_last)
 
     def load_generator(self):
