@@ -262,6 +262,16 @@ class TrainConfig:
     perceptual_network: str = option(
         "vgg16", "vgg16, or the path of a SqueezeNet/VGG safetensors file"
     )
+    psp_objective: Literal["masked", "psp"] = option(
+        "masked",
+        "psp and lahiri: what the encoder learns by. masked, ours: mean squared error by "
+        "hole_weight and the perceptual loss; psp, its paper's: L2, LPIPS without learned weights, "
+        "identity (cosine of deep features) and w-norm, by the four weights below",
+    )
+    pixel_weight: float = option(1.0, "weight of pSp's L2 loss")
+    lpips_weight: float = option(0.8, "weight of pSp's perceptual loss")
+    identity_weight: float = option(0.1, "weight of pSp's identity loss")
+    w_norm_weight: float = option(0.005, "weight of pSp's w-norm")
     valid_weight: float = option(1.0, "weight of the loss on known pixels")
     hole_weight: float = option(6.0, "weight of the loss on the hole")
     hole_weight_end: float = option(

@@ -10,6 +10,7 @@ from inpaint_hub.compositing import composite, mask_out
 from inpaint_hub.inversion import LahiriEncoder, PSPEncoder
 from inpaint_hub.invertfill.encoder import InvertFillEncoder
 from inpaint_hub.invertfill.mean_latent import SoftMeanLatent
+from inpaint_hub.losses.inversion import identity_loss, unit_feature_loss, w_norm_loss
 from inpaint_hub.losses.objective import InvertFillObjective
 from inpaint_hub.losses.perceptual import perceptual_loss
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
@@ -181,8 +182,8 @@ class InvertFillTraining(EncoderTraining):
 
 
 class PSPTraining(EncoderTraining):
-    """pSp on masked pictures: mean squared error and perceptual loss on the whole picture (SPEC
-    D)."""
+    """pSp on masked pictures, on the whole picture (SPEC D): by the masked variant's mean squared
+    error and perceptual loss, or by its own objective."""
 
     encoder_class, pipeline = PSPEncoder, PSPPipeline
 
@@ -201,6 +202,8 @@ class PSPTraining(EncoderTraining):
 
     def loss(self, image, mask, generated, code):
         real01, fake01 = (image + 1) / 2, (generated + 1) / 2
+        if self.config.psp_objective == "psp":
+            return self.own_loss(image, generated, code, real01, fake01)
         logs = {
             "reconstruction_loss": (fake01 - real01).square().mean(),
             "perceptual_loss": perceptual_loss(self.features(fake01), self.features(real01)),
@@ -212,6 +215,20 @@ class PSPTraining(EncoderTraining):
         )
         return total, logs
 
+    def own_loss(self, image, generated, code, real01, fake01):
+        """pSp's objective as published, whose L2 loss takes pictures in [-1,1]."""
+        c = self.config
+        maps, target_maps = self.features(fake01), self.features(real01)
+        ws = self.networks.encoder.latent_of(code, self.networks.gan).ws
+        logs = {
+            "reconstruction_loss": (generated - image).square().mean(),
+            "perceptual_loss": unit_feature_loss(maps, target_maps),
+            "identity_loss": identity_loss(maps, target_maps),
+            "w_norm_loss": w_norm_loss(ws, self.w_mean),
+        }
+        weights = c.pixel_weight, c.lpips_weight, c.identity_weight, c.w_norm_weight
+        return sum(w * term for w, term in zip(weights, logs.values())), logs
+
     @torch.no_grad()
     def sample_rows(self, images, masks):
         masked = mask_out(images, masks)
@@ -221,7 +238,8 @@ class PSPTraining(EncoderTraining):
 
 
 class LahiriTraining(PSPTraining):
-    """Lahiri et al.: pSp's losses on the picture of the predicted z (SPEC D)."""
+    """Lahiri et al.: pSp's losses on the picture of the predicted z (SPEC D); the settings of their
+    paper could not be obtained."""
 
     encoder_class, pipeline = LahiriEncoder, LahiriPipeline
 

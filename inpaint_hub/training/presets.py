@@ -81,6 +81,56 @@ def faces64_psp():
     return {**SMALL_ENCODER, "method": "psp", "backbone_width": 32}
 
 
+def faces64_psp_own():
+    """pSp by its own objective and without the mask as input, as published: the baseline that bears
+    its name. `faces64_psp` is the masked variant. Not yet run; flags as for `faces64_psp`."""
+    return {
+        **SMALL_ENCODER,
+        "method": "psp",
+        "backbone_width": 32,
+        "psp_objective": "psp",
+        "mask_channel": False,
+        "learning_rate": 1e-4,
+        "lr_scheduler": "constant",
+        "lr_warmup_steps": 0,
+    }
+
+
+def faces64_lahiri():
+    """Lahiri et al. on the generator of `faces64_gan`: a network predicts z. Their settings could
+    not be obtained: those of `faces64_psp`. Not yet run; flags as there."""
+    return {**faces64_psp(), "method": "lahiri"}
+
+
+def faces64_comodgan():
+    """CoModGAN at 64 px with the settings of its released program: Adam of 0.002 and betas 0 and
+    0.99 for both networks, 32 pictures a step, R1 of 10, no path length. The width and the number
+    of steps are ours (it ran 780,000). Not yet run.
+
+    python train_accelerate.py --preset faces64_comodgan --train_data_dir DATA
+        --output_dir runs/comodgan
+    """
+    return {
+        **SMALL_GAN,
+        "method": "comodgan",
+        "global_dim": 256,
+        "train_batch_size": 32,
+        "learning_rate": 2e-3,
+        "discr_learning_rate": 2e-3,
+        "adam_beta1": 0.0,
+        "adam_beta2": 0.99,
+        "discr_adam_beta1": 0.0,
+        "discr_adam_beta2": 0.99,
+        "max_grad_norm": 0.0,
+        "ema_half_life_images": 10_000,
+        "r1_gamma": 10.0,
+        "path_length_weight": 0.0,
+        "max_train_steps": 4000,
+        "checkpointing_steps": 250,
+        "validation_steps": 250,
+    }
+
+
 def faces64_dualpath():
     """Dual-path on the inversion of `faces64_psp`; --fusion concat and none are its ablation arms.
 
@@ -281,6 +331,9 @@ PRESETS = {
         faces64_gan,
         faces64_invertfill,
         faces64_psp,
+        faces64_psp_own,
+        faces64_lahiri,
+        faces64_comodgan,
         faces64_dualpath,
         faces128_gan,
         faces128_invertfill,
