@@ -271,7 +271,8 @@ def main():
         outcomes.append(outcome)
         line = source.splitlines()[place[0] - 1].strip()
         if outcome != "killed":
-            print(f"{outcome}: {file.relative_to(ROOT)}:{place[0]}: {place[1]}\n    {line}")
+            where = f"{file.relative_to(ROOT)}:{place[0]}"
+            print(f"{outcome}: {where}: {place[1]}\n    {line}", flush=True)
         if sys.stderr.isatty() or number % 10 == 0:
             told = f"{number}/{len(places)}, {outcomes.count('survived')} survived"
             print(f"{told}, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)

@@ -20,6 +20,7 @@ from inpaint_hub.data import (
     TrainingPairs,
     held_out_split,
     hub_dataset,
+    sources,
 )
 
 
@@ -123,6 +124,55 @@ def test_a_folder_given_as_held_out_is_judged_whole_or_by_its_own_split(folder, 
     assert held_out_split(folder) == "all"
     write_pictures(tmp_path / "more" / "val", [1])
     assert held_out_split(tmp_path / "more") == "validation"
+
+
+def grouped(folder, rows, per_group, name="train-0.parquet"):
+    pictures = [{"bytes": bytes([i % 251]) * 1000, "path": None} for i in range(rows)]
+    pq.write_table(pa.table({"image": pictures}), folder / name, row_group_size=per_group)
+
+
+def test_parquet_is_read_by_row_group_when_asked_for(tmp_path, monkeypatch):
+    grouped(tmp_path, 50, 8)
+    grouped(tmp_path, 5, 8, "train-1.parquet")
+    monkeypatch.setattr(sources, "KEPT_GROUP_BYTES", 20_000)
+    read, open_file = [], pq.ParquetFile.read_row_group
+    monkeypatch.setattr(
+        pq.ParquetFile,
+        "read_row_group",
+        lambda self, group, **options: read.append(group) or open_file(self, group, **options),
+    )
+    entries = sources.local_entries(tmp_path, "train")
+    assert len(entries) == 55 and read == []
+    order = [0, 7, 8, 0, 49, 50, 54, 1]
+    assert [entries[i][0] for i in order] == [0, 7, 8, 0, 49, 0, 4, 1]
+    assert read == [0, 1, 6, 0]  # 0 was used again, 1 had to go
+    for i in range(0, 55):
+        assert entries[i] == bytes([i % 50 % 251]) * 1000
+        assert sum(map(sources.size_of, entries.kept.values())) == entries.kept_bytes <= 20_000
+    assert entries.name(51).endswith("train-1.parquet, row 1")
+    assert entries.name(9).endswith("train-0.parquet, row 9")
+    with pytest.raises(IndexError):
+        entries[55]
+
+
+def test_memory_does_not_grow_with_the_rows_of_a_parquet_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "KEPT_GROUP_BYTES", 1 << 20)
+    for rows in (1_000, 10_000):
+        grouped(tmp_path, rows, 100)
+        entries = sources.local_entries(tmp_path, "train")
+        for index in range(0, rows, 37):
+            entries[index]
+        assert entries.kept_bytes <= 1 << 20
+
+
+def test_what_tells_data_apart_does_not_depend_on_where_it_lies(folder, tmp_path_factory):
+    import shutil
+
+    moved = tmp_path_factory.mktemp("moved") / "elsewhere"
+    shutil.copytree(folder, moved)
+    one, other = (ImageDataset(f, resolution=16).within() for f in (folder, moved))
+    assert one == other and "a/1.png" in one
+    assert ImageDataset(folder, resolution=16, holdout_fraction=0.5).within() != one
 
 
 def test_another_column_can_be_named_and_a_missing_one_lists_the_present(tmp_path):

@@ -1,25 +1,41 @@
 """Encoded pictures -> decoded squares of one size."""
 
 import io
-import itertools
 import math
 
 import numpy as np
 from PIL import Image, ImageOps
 from torch.utils.data import Dataset, get_worker_info
 
-from inpaint_hub.data.sources import ALL, SPLIT_NAMES, folders_of, local_entries
+from inpaint_hub.data.sources import (
+    ALL,
+    SPLIT_NAMES,
+    folders_of,
+    identities_of,
+    joined,
+    local_entries,
+)
+from inpaint_hub.images import read_images
 
 SPLITS = (*SPLIT_NAMES, ALL)
-# What Pillow raises for files that are cut off, damaged or no pictures at all.
-UNREADABLE = (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError)
+UNREADABLE = (OSError,)  # what open_rgb raises
 MAX_KEPT_BYTES = 2 << 30  # decoded pictures held in memory, by a process with its loading workers
 
 
 def open_rgb(entry):
-    """Encoded bytes or a path -> the picture, upright, as RGB PIL.Image of its own size."""
-    with Image.open(io.BytesIO(entry) if isinstance(entry, bytes) else entry) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
+    """Encoded bytes or a path -> the picture, upright, as RGB PIL.Image of its own size, read as
+    `images` reads pictures: 16 bits by their high bytes, what is transparent over white.
+
+    Raises: OSError for whatever cannot be read.
+    """
+    try:
+        with Image.open(io.BytesIO(entry) if isinstance(entry, bytes) else entry) as image:
+            if image.mode == "RGB" and "transparency" not in image.info:
+                return ImageOps.exif_transpose(image)
+            (picture,) = read_images(image)
+            return Image.fromarray(picture.pixels)
+    except Exception as error:  # Pillow's decoders raise nearly anything
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def fitted(picture, side):
@@ -107,8 +123,7 @@ class ImageDataset(Dataset):
             raise ValueError(f"split is {split!r}, expected one of {SPLITS}")
         if entries is None:
             folders = folders_of(path)
-            found = [local_entries(folder, split, image_column) for folder in folders]
-            entries = list(itertools.chain.from_iterable(found))
+            entries = joined([local_entries(f, split, image_column) for f in folders])
         self.entries = entries
         count = len(entries) if max_images is None else min(max_images, len(entries))
         held = held_back(count, holdout_fraction)
@@ -124,8 +139,16 @@ class ImageDataset(Dataset):
     def name(self, index):
         """What a message calls picture `index`: its path, or its row."""
         index = int(self.indices[index])
+        if hasattr(self.entries, "name"):
+            return self.entries.name(index)
         entry = self.entries[index]
         return f"row {index}" if isinstance(entry, bytes) else str(entry)
+
+    def within(self):
+        """What tells these pictures from others without reading them: paths relative to the folder
+        they share, or files and their numbers of rows; and which of them are used."""
+        held = "" if len(self.indices) == len(self.entries) else f"{self.indices.tolist()}"
+        return [*identities_of(self.entries), held]
 
     def open(self, index):
         """The stored picture, upright, as RGB PIL.Image of its own size."""

@@ -1,12 +1,16 @@
 """Where pictures come from: folders, parquet in the Hub's layout, data sets of the Hub; encoded."""
 
+import bisect
 import itertools
+import os
+from collections import OrderedDict
 from pathlib import Path
 
 from PIL import Image
 
 SPLIT_NAMES = ("train", "validation", "val", "test")
 ALIASES = {"val": "validation"}
+KEPT_GROUP_BYTES = 256 << 20  # of encoded pictures, by a process or a loading worker
 ALL = "all"  # every picture of a folder
 
 
@@ -50,7 +54,7 @@ def local_entries(path, split, image_column="image"):
             "--split all)"
         )
     if files[0].suffix == ".parquet":
-        return list(itertools.chain.from_iterable(_parquet_bytes(f, image_column) for f in files))
+        return ParquetEntries(files, image_column)
     return files
 
 
@@ -87,17 +91,117 @@ def pictures_in(folder):
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in endings and p.is_file())
 
 
-def _parquet_bytes(file, column):
-    """Encoded pictures of one parquet file; only `column` is read."""
-    import pyarrow.parquet as pq
+class ParquetEntries:
+    """Encoded pictures of the rows of parquet files, in their order, read by row group when they
+    are asked for: memory does not grow with the number of pictures.
 
-    present = pq.read_schema(file).names
-    if column not in present:
-        raise ValueError(
-            f"{str(file)!r} has no column {column!r}; it has {present}; "
-            "name one with --image_column"
-        )
-    return [encoded(entry) for entry in pq.read_table(file, columns=[column])[column].to_pylist()]
+    Groups read last are kept, up to KEPT_GROUP_BYTES of encoded pictures. Small row groups (the
+    Hub writes 100 rows) are quick to draw from at random.
+
+    Raises: ValueError for a missing column.
+    """
+
+    def __init__(self, files, column):
+        import pyarrow.parquet as pq
+
+        self.files, self.column, self.groups = list(files), column, []  # (file, group, rows)
+        for number, file in enumerate(self.files):
+            metadata = pq.read_metadata(file)
+            present = metadata.schema.to_arrow_schema().names
+            if column not in present:
+                raise ValueError(
+                    f"{str(file)!r} has no column {column!r}; it has {present}; "
+                    "name one with --image_column"
+                )
+            for group in range(metadata.num_row_groups):
+                self.groups.append((number, group, metadata.row_group(group).num_rows))
+        self.ends = list(itertools.accumulate(rows for _, _, rows in self.groups))
+        self.kept, self.kept_bytes = OrderedDict(), 0  # {number: encoded pictures}, oldest first
+
+    def __len__(self):
+        return self.ends[-1] if self.ends else 0
+
+    def place(self, index):
+        """(number of the row group, row in it)"""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        number = bisect.bisect_right(self.ends, index)
+        return number, index - (self.ends[number] - self.groups[number][2])
+
+    def __getitem__(self, index):
+        number, row = self.place(index)
+        return self.group(number)[row]
+
+    def group(self, number):
+        """Encoded pictures of one row group."""
+        if number in self.kept:
+            self.kept.move_to_end(number)
+            return self.kept[number]
+        import pyarrow.parquet as pq
+
+        file, group, _ = self.groups[number]
+        with pq.ParquetFile(self.files[file]) as opened:
+            column = opened.read_row_group(group, columns=[self.column])[self.column]
+        rows = [encoded(value) for value in column.to_pylist()]
+        self.kept[number] = rows
+        self.kept_bytes += size_of(rows)
+        while self.kept_bytes > KEPT_GROUP_BYTES and len(self.kept) > 1:
+            self.kept_bytes -= size_of(self.kept.popitem(last=False)[1])
+        return rows
+
+    def name(self, index):
+        """File and row of one picture, for messages."""
+        number, row = self.place(index)
+        file = self.groups[number][0]
+        first = sum(rows for f, _, rows in self.groups[:number] if f == file)
+        return f"{self.files[file]}, row {first + row}"
+
+    def identities(self):
+        return [f"{self.files[f].name} {group} {rows}" for f, group, rows in self.groups]
+
+
+def size_of(rows):
+    return sum(len(row) for row in rows if isinstance(row, bytes))
+
+
+class Joined:
+    """Several sequences of encoded pictures as one."""
+
+    def __init__(self, parts):
+        self.parts = parts
+        self.ends = list(itertools.accumulate(map(len, parts)))
+
+    def __len__(self):
+        return self.ends[-1]
+
+    def at(self, index):
+        number = bisect.bisect_right(self.ends, index)
+        return self.parts[number], index - (self.ends[number] - len(self.parts[number]))
+
+    def __getitem__(self, index):
+        part, index = self.at(index)
+        return part[index]
+
+    def name(self, index):
+        part, index = self.at(index)
+        return part.name(index) if hasattr(part, "name") else str(part[index])
+
+    def identities(self):
+        return [identity for part in self.parts for identity in identities_of(part)]
+
+
+def joined(parts):
+    return parts[0] if len(parts) == 1 else Joined(parts)
+
+
+def identities_of(entries):
+    """What tells a sequence of encoded pictures from another without reading it, wherever it lies:
+    its paths within the folder they share, or its files and their rows."""
+    if hasattr(entries, "identities"):
+        return entries.identities()
+    paths = [str(entry) for entry in entries]
+    shared = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+    return [os.path.relpath(path, shared or ".") for path in paths]
 
 
 class HubEntries:
@@ -111,6 +215,12 @@ class HubEntries:
 
     def __getitem__(self, index):
         return encoded(self.table[index][self.column])
+
+    def name(self, index):
+        return f"row {index}"
+
+    def identities(self):
+        return [f"{self.column} {len(self)}"]
 
 
 def encoded(value):

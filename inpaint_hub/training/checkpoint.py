@@ -57,7 +57,7 @@ def save_states(folder, states):
             else:
                 plain[name][key] = value
     save_file(tensors, folder / STATES[0])
-    (folder / STATES[1]).write_text(json.dumps(plain))
+    (folder / STATES[1]).write_text(json.dumps(plain), encoding="utf-8")
 
 
 def load_states(folder, states):
@@ -65,7 +65,8 @@ def load_states(folder, states):
 
     Raises: KeyError, ValueError for states of other objects.
     """
-    tensors, plain = load_file(folder / STATES[0]), json.loads((folder / STATES[1]).read_text())
+    tensors = load_file(folder / STATES[0])
+    plain = json.loads((folder / STATES[1]).read_text(encoding="utf-8"))
     if plain.keys() != states.keys():
         raise ValueError(f"it holds {sorted(plain)}, expected {sorted(states)}")
     for name, kept in states.items():
@@ -90,7 +91,22 @@ def file_hash(path):
 def write_manifest(folder, **facts):
     """Record what a finished folder holds, so that a torn or missing file is noticed."""
     files = {p.name: [p.stat().st_size, file_hash(p)] for p in sorted(folder.iterdir())}
-    (folder / MANIFEST).write_text(json.dumps({**facts, "files": files}, indent=1))
+    (folder / MANIFEST).write_text(
+        json.dumps({**facts, "files": files}, indent=1), encoding="utf-8"
+    )
+
+
+def is_manifest(value):
+    """Whether a JSON value has a manifest's form."""
+    if not isinstance(value, dict) or not isinstance(value.get("files"), dict):
+        return False
+    counts = all(type(value.get(name)) is int for name in ("step", "num_processes"))
+    entries = value["files"].items()
+    return (
+        counts
+        and isinstance(value.get("method"), str)
+        and all(Path(n).name == n and isinstance(e, list) and len(e) == 2 for n, e in entries)
+    )
 
 
 def read_manifest(folder):
@@ -99,10 +115,15 @@ def read_manifest(folder):
     Raises: ValueError that lists what is missing or damaged.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        files = manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{folder}: no readable {MANIFEST} ({error})") from error
+    if not is_manifest(manifest):
+        raise ValueError(
+            f"{folder}: {MANIFEST} has another form than a checkpoint's (step, method, "
+            "num_processes, files with their sizes and hashes)"
+        )
+    files = manifest["files"]
     broken = []
     for name, (size, digest) in files.items():
         path = folder / name

@@ -43,10 +43,12 @@ from inpaint_hub.training.checkpoint import (
     write_checkpoint,
 )
 from inpaint_hub.training.release import prepare_upload, release
+from inpaint_hub.training.resuming import apply_settings, check_flags, facts_of, settings_of
 from inpaint_hub.training.samples import sample_grid
 from inpaint_hub.training.step import component_config
 
 UNREADABLE_LIST = "unreadable.txt"
+UNSET_SEED = 20_240_229  # of a state that no run leaves behind
 
 
 class JSONLinesTracker(GeneralTracker):
@@ -67,18 +69,28 @@ class JSONLinesTracker(GeneralTracker):
     @on_main_process
     def store_init_configuration(self, values):
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        (self.file.parent / "config.json").write_text(json.dumps(values, indent=1))
+        (self.file.parent / "config.json").write_text(
+            json.dumps(values, indent=1), encoding="utf-8"
+        )
 
     def forget_after(self, step):
         """Drop the lines a killed run wrote after the checkpoint it is resumed from."""
-        if self.file.is_file():
-            lines = [x for x in self.file.read_text().splitlines(True) if x.endswith("\n")]
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
-            self.file.write_text("".join(kept))
+        if not self.file.is_file():
+            return
+        kept, dropped = [], 0
+        for line in self.file.read_bytes().split(b"\n")[:-1]:  # the last is empty, or torn
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + b"\n")
+            except (ValueError, KeyError, TypeError, RecursionError):
+                dropped += 1
+        self.file.write_bytes(b"".join(kept))
+        if dropped:
+            tqdm.write(f"Dropped {dropped} damaged lines of {self.file}.")
 
     @on_main_process
     def log(self, values, step=None, **kwargs):
-        with self.file.open("a") as lines:
+        with self.file.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps({"step": step, **values}) + "\n")
 
 
@@ -305,14 +317,16 @@ class UnreadablePictures:
             known = isinstance(self.pictures, ImageDataset)
             name = self.pictures.name(index) if known else f"row {index} of the stream"
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with self.file.open("a+") as file:
+            # A name may hold bytes that are no text: they come back as they were.
+            with self.file.open("a+", encoding="utf-8", errors="surrogateescape") as file:
                 file.seek(0)
-                listed = file.read().splitlines()
+                listed = file.read().split("\n")[:-1]
                 if name in listed:
                     continue
                 file.write(f"{name}\n")
+            shown = name.encode("utf-8", "backslashreplace").decode("utf-8")
             tqdm.write(
-                f"{name} cannot be read; another picture takes its place "
+                f"{shown} cannot be read; another picture takes its place "
                 f"({len(listed) + 1} in {self.file})."
             )
 
@@ -394,6 +408,7 @@ class Run:
         self.pictures = training_pictures(config)
         if config.num_train_epochs:
             self.config = config = self.with_steps_of_epochs(config)
+        self.facts = facts_of(config, self.pictures)
         resumed = self.checkpoint_to_resume()
         self.method = make_method(config, self.accelerator)
         self.progress = Progress()
@@ -447,17 +462,28 @@ class Run:
             return None, -1
         folder, manifest = found
         check_manifest(folder, manifest, config.method, self.accelerator.num_processes, say)
+        check_flags(folder, manifest, self.facts, say)
         return folder, manifest["step"]
 
     def resume(self, folder):
+        method = self.method
+        settings = settings_of(method.optimizers)
+        unset = torch.Generator().manual_seed(UNSET_SEED).get_state()
+        torch.set_rng_state(unset)
         try:
             self.accelerator.load_state(str(folder))
             load_states(folder, self.states)
-        except (RuntimeError, ValueError, KeyError) as error:
+        except Exception as error:  # whatever another run's files, or forged ones, raise
             raise ValueError(
                 f"{str(folder)!r} does not fit these networks ({error}); give the flags of the run "
                 "that wrote it, or another --output_dir"
             ) from error
+        if torch.get_rng_state().equal(unset):  # accelerate passes over what it cannot read
+            raise ValueError(
+                f"{str(folder)!r}: its random_states files hold no states of random generators; "
+                "remove that checkpoint to go on from the one before"
+            )
+        apply_settings(settings, method.optimizers, method.schedulers)
         for tracker in self.trackers:
             if isinstance(tracker, JSONLinesTracker) and self.accelerator.is_main_process:
                 tracker.forget_after(self.progress.step)
@@ -515,6 +541,7 @@ class Run:
             self.accelerator.wait_for_everyone,
             method=self.config.method,
             num_processes=self.accelerator.num_processes,
+            **self.facts,
         )
 
     def stop_requested(self, stop):

@@ -10,6 +10,7 @@ from inpaint_hub.training.config import TrainConfig
 
 MARK = "<!-- Written by train_accelerate.py at the end of the run. -->"
 SAMPLES = "samples.png"
+TEXT = {"encoding": "utf-8", "errors": "surrogateescape"}  # a folder's name may be no text
 UNSAID = "Training data, terms of use and measured quality: not stated by who saved this.\n"
 # What is no hyper-parameter: places, names and secrets of who trained.
 PRIVATE = {
@@ -41,7 +42,7 @@ def release(method, config, output_dir, step, values, best=None):
     of the last ones. A README.md that was not written here stays.
     """
     card = output_dir / hub.CARD
-    own = card.is_file() and MARK not in card.read_text()
+    own = card.is_file() and MARK not in card.read_text(**TEXT)
     repo_id = config.hub_model_id or output_dir.name
     with method.released() as pipeline:
         pipeline.save_pretrained(output_dir)
@@ -53,9 +54,10 @@ def release(method, config, output_dir, step, values, best=None):
         if grids:
             shutil.copyfile(grids[-1], output_dir / SAMPLES)
         if not own:
-            card.write_text(
-                training_card(pipeline, method, config, step, values, bool(grids), repo_id, chosen)
+            text = training_card(
+                pipeline, method, config, step, values, bool(grids), repo_id, chosen
             )
+            card.write_text(text, **TEXT)
         names = list(pipeline.components)
     if config.push_to_hub:
         files = ["model_index.json", "config.json", hub.CARD, SAMPLES]

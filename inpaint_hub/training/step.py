@@ -29,13 +29,17 @@ def component_config(config, name, pipeline=None):
     """config.json of component `name` of a pipeline: where not given, the one that
     pretrained_model_name_or_path names."""
     path = pipeline or config.pretrained_model_name_or_path
-    return json.loads(hub.find_file(path, f"{name}/config.json", **hub_options(config)).read_text())
+    return json.loads(
+        hub.find_file(path, f"{name}/config.json", **hub_options(config)).read_text(
+            encoding="utf-8"
+        )
+    )
 
 
 def pipeline_index(config):
     """model_index.json of the pipeline that pretrained_model_name_or_path names."""
     path = config.pretrained_model_name_or_path
-    return json.loads(hub.find_file(path, INDEX, **hub_options(config)).read_text())
+    return json.loads(hub.find_file(path, INDEX, **hub_options(config)).read_text(encoding="utf-8"))
 
 
 def hub_options(config):
