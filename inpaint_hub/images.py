@@ -604,8 +604,10 @@ def to_pixels(images):
     return np.rint(to_unit(images) * 255).astype(np.uint8)
 
 
-def write_pictures(filled, output_type):
+def write_pictures(filled, output_type, pictures):
     """What Picture.fill returned, as users ask for it: output_type pil | np | pt | native.
+
+    pictures: the Picture of each, which knows what value means white.
 
     "native": a list of what it is already, each of the kind that was given. "pil": PIL images.
     "np": float32 [N,H,W,C] in [0,1]; "pt": float32 [N,C,H,W] in [0,1]; C is 3, or 4 with alpha.
@@ -616,12 +618,15 @@ def write_pictures(filled, output_type):
     if output_type == "native":
         return list(filled)
     if output_type == "pil":
-        return [f if isinstance(f, Image.Image) else Image.fromarray(_rgb(f)) for f in filled]
+        return [
+            f if isinstance(f, Image.Image) else Image.fromarray(_rgb(f, picture.white))
+            for f, picture in zip(filled, pictures, strict=True)
+        ]
     if output_type not in ("np", "pt"):
         raise ValueError(
             f"output_type is {output_type!r}, expected 'pil', 'np', 'pt', 'native' or 'latent'"
         )
-    arrays = [_unit_rgb(f) for f in filled]
+    arrays = [_unit_rgb(f, p.white) for f, p in zip(filled, pictures, strict=True)]
     if output_type == "pt":
         arrays = [torch.from_numpy(np.ascontiguousarray(a.transpose(2, 0, 1))) for a in arrays]
     if len({a.shape for a in arrays}) > 1:
@@ -630,19 +635,17 @@ def write_pictures(filled, output_type):
 
 
 def _native_of(filled):
-    """(values [H,W,C], the value that means white) of what Picture.fill returned."""
+    """The values [H,W,C] of what Picture.fill returned."""
     if isinstance(filled, Image.Image):
-        ranged = filled.mode in ("I", "F")
         colour = filled.convert("RGB") if filled.mode in CONVERTED_MODES else filled
         values = np.array(colour)
     elif isinstance(filled, torch.Tensor):
-        ranged = False
         filled = filled.float() if filled.dtype in (torch.bfloat16, torch.float16) else filled
         values = filled.cpu().numpy()
         values = np.moveaxis(values, 0, -1) if values.ndim == 3 else values
     else:
-        values, ranged = filled, False
-    return values[..., None] if values.ndim == 2 else values, _white_of(values, ranged)
+        values = filled
+    return values[..., None] if values.ndim == 2 else values
 
 
 def _as_colour(values):
@@ -652,11 +655,9 @@ def _as_colour(values):
     return np.concatenate([np.repeat(values[..., :1], 3, axis=2), values[..., 1:]], axis=2)
 
 
-def _rgb(filled):
-    values, white = _native_of(filled)
-    return np.ascontiguousarray(_to_bytes(_as_colour(values), white))
+def _rgb(filled, white):
+    return np.ascontiguousarray(_to_bytes(_as_colour(_native_of(filled)), white))
 
 
-def _unit_rgb(filled):
-    values, white = _native_of(filled)
-    return _to_unit(_as_colour(values), white)
+def _unit_rgb(filled, white):
+    return _to_unit(_as_colour(_native_of(filled)), white)

@@ -375,18 +375,31 @@ def test_all_grey_levels_survive_the_network_range():
 
 
 def test_output_types_hold_the_same_picture():
-    filled = [paint(p) for p in read_images(noise(2, 6, 9, 3))]
-    as_pil, as_np, as_pt = (write_pictures(filled, kind) for kind in ("pil", "np", "pt"))
+    pictures = read_images(noise(2, 6, 9, 3))
+    filled = [paint(p) for p in pictures]
+    as_pil, as_np, as_pt = (write_pictures(filled, k, pictures) for k in ("pil", "np", "pt"))
     assert as_np.shape == (2, 6, 9, 3) and as_pt.shape == (2, 3, 6, 9)
     assert as_np.dtype == np.float32 and as_pt.dtype == torch.float32
     assert np.array_equal(np.array(as_pil[1]), filled[1])
     assert np.array_equal(as_np, np.stack(filled).astype(np.float32) / 255)
     assert torch.equal(as_pt, torch.from_numpy(as_np).permute(0, 3, 1, 2))
     with pytest.raises(ValueError, match="jpeg"):
-        write_pictures(filled, "jpeg")
+        write_pictures(filled, "jpeg", pictures)
 
 
 def test_pictures_of_different_sizes_come_as_a_list():
     pictures = read_images([noise(6, 9, 3), noise(4, 4, 3)])
     filled = [p.fill(np.zeros((*p.size[::-1], 3)), np.zeros(p.size[::-1], bool)) for p in pictures]
-    assert [a.shape for a in write_pictures(filled, "np")] == [(6, 9, 3), (4, 4, 3)]
+    assert [a.shape for a in write_pictures(filled, "np", pictures)] == [(6, 9, 3), (4, 4, 3)]
+
+
+@pytest.mark.parametrize(("mode", "bright", "white"), [("I", 1000, 65535), ("F", 2.0, 255)])
+def test_a_pictures_white_is_what_it_was_when_read(mode, bright, white):
+    """Even where its only bright value was in the hole, which is black now."""
+    values = np.full((4, 5), 0.5 if mode == "F" else 200, np.float32 if mode == "F" else np.int32)
+    values[1, 2] = bright
+    (picture,) = read_images(Image.fromarray(values))
+    hole = values == bright
+    filled = picture.fill(np.zeros((4, 5, 3), np.float32), hole)
+    unit = write_pictures([filled], "np", [picture])[0]
+    assert unit[0, 0, 0] == np.float32(values[0, 0]) / white and unit[1, 2, 0] == 0

@@ -521,7 +521,8 @@ class InpaintPipeline(HubPipeline):
             self.texture_seeds(texture, generator, len(prepared.pictures), samples),
             chosen,
         )
-        images = write_pictures(filled, output_type)
+        of_each = [picture for picture in prepared.pictures for _ in range(samples)]
+        images = write_pictures(filled, output_type, of_each)
         self.maybe_free_model_hooks()
         textures = None if texture == "none" else chosen
         return self._output(return_dict, images=images, textures=textures, **rendered)

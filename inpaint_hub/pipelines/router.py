@@ -224,7 +224,8 @@ class AutoInpaintPipeline(InpaintPipeline):
                 shown[fill.part] |= fill.shown
             filled.append(picture.fill(rgb, shown))
         routes = [route for plan in plans for route in plan.routes]
-        images = write_pictures(filled, output_type)
+        of_each = [picture for picture in pictures for _ in range(samples)]
+        images = write_pictures(filled, output_type, of_each)
         if texture == "none":
             chosen = None
         else:
