@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "compositing": {"images"},
     "blending": {"images"},
     "crops": {"images"},
-    "faces": {"images", "hub", "crops"},
+    "faces": {"images", "hub", "crops"} | {"formats", "bundled"},  # the latter two for its command
     "masks": {"images"},
     # hub: the perceptual network's weights may have to be downloaded; no model is imported.
     "losses": {"images", "compositing", "hub"},
@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "engines": {"stylegan2", "inversion", "dualpath"},
     "pipelines": NETWORKS
     | {"engines", "masks", "blending", "crops", "invertfill", "dualpath", "search", "comodgan"}
-    | {"texture", "faces"},
+    | {"texture", "faces", "bundled"},
     # It writes pipelines, and starts nothing: networks, their folders, a model card.
     "convert": {"hub", "stylegan2", "inversion", "pipelines"},
     "evaluation": {"images", "masks", "data", "pipelines"},

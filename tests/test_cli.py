@@ -138,6 +138,7 @@ def test_a_seed_repeats_the_result_and_the_default_is_one_picture(folders, model
 )
 def test_seams_and_variation_are_the_pipelines(folders, model, options):
     given = dict(zip(options[::2], options[1::2]))
+    options = (*options, "--texture", "none")
     assert run(folders, model, "images/a.png", "masks/a.png", "out.png", *options) == 0
     check(folders, "images/a.png", "out.png")
     pipe = load_pipeline(model)

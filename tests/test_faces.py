@@ -141,3 +141,45 @@ def test_a_detector_is_saved_and_loaded(detector, tmp_path):
     again = FaceDetector.from_pretrained(tmp_path)
     assert find_faces(again, FACE) == find_faces(detector, FACE)
     assert not any(isinstance(module, torch.nn.Dropout) for module in again.modules())
+
+
+def test_the_cropper_makes_a_training_set_of_a_folder_of_photos(tmp_path, capsys):
+    from inpaint_hub.data import ImageDataset
+    from inpaint_hub.faces.__main__ import main
+
+    source, made = tmp_path / "photos", tmp_path / "made"
+    (source / "more").mkdir(parents=True)
+    window = TurnedWindow(200, 150, 180.0, 0.4)
+    cut_off = TurnedWindow(395, 150, 180.0, 0.0)
+    small = TurnedWindow(200, 150, 60.0, 0.0)
+    for name, *windows in (("a.png", window), ("more/a.png", window), ("cut.png", cut_off),
+                           ("small.jpg", small), ("none.png",)):  # fmt: skip
+        Image.fromarray(with_face((420, 300), *windows)).save(source / name)
+    (source / "broken.png").write_text("not a picture")
+    arguments = [str(source), str(made), "--size", "128", "--validation_fraction", "0"]
+    assert main(arguments) == 1
+    told = capsys.readouterr().err
+    assert "2 faces for training, 0 for validation, from 6 photos" in told and "broken.png" in told
+    assert "1 smaller than 64 px, 1 cut off by the border; 1 photos without a face" in told
+    assert sorted(path.name for path in made.rglob("*.png")) == ["a-png-0.png", "more-a-png-0.png"]
+    crop = ImageDataset(made, "train", 128).load(0).astype(int)
+    expected = np.asarray(Image.fromarray(FACE).resize((128, 128), Image.Resampling.BOX)).astype(
+        int
+    )
+    assert np.abs(crop - expected)[16:112, 16:112].mean() < 12
+    assert main([*arguments[:-1], "0.999"]) == 1
+    assert len(list((made / "validation").iterdir())) == 2
+
+
+def test_the_cropper_names_what_is_wrong(tmp_path, capsys):
+    from inpaint_hub.faces.__main__ import main
+
+    for arguments, message in (
+        ((tmp_path / "no", tmp_path), "expected a folder of photos"),
+        ((tmp_path, tmp_path), "holds no picture"),
+        ((tmp_path, tmp_path, "--size", "3"), "--size 3"),
+        ((tmp_path, tmp_path, "--validation_fraction", "1"), "--validation_fraction 1.0"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        assert stop.value.code == 2 and message in " ".join(capsys.readouterr().err.split())
