@@ -4,16 +4,20 @@ A model is a folder (or a subfolder of a repository) with `config.json`, the con
 arguments, and `model[.<variant>].safetensors`, possibly in shards. Loading is all or nothing.
 """
 
+import inspect
 import json
+import math
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import UnionType
+from typing import get_args, get_origin
 
+import torch
 from huggingface_hub import (
     HfApi,
     PyTorchModelHubMixin,
     hf_hub_download,
-    load_torch_model,
     save_torch_model,
     snapshot_download,
 )
@@ -24,11 +28,16 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import nn
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 MAX_SHARD_SIZE = "5GB"  # huggingface_hub's own default
 CARD = "README.md"
+MOST_OF_A_SETTING = 1 << 16  # no side, width or number of layers is larger
+MOST_ENTRIES = 256  # of a list in a config
+NAMED = 3  # tensors that a message names
 REASONS = (  # from the most to the least specific class of error
     (LocalEntryNotFoundError, "the Hub cannot be reached; connect once, or give a local path"),
     (
@@ -247,7 +256,8 @@ class HubModel(
 
         Raises: FileNotFoundError when there is no such model or variant; RuntimeError when the
             file's tensors are not exactly the model's; ValueError for a config.json that is none of
-            this class.
+            this class, a file that is damaged, or weights that are no numbers. Sizes are compared
+            before anything is allocated.
         """
         options = {
             "revision": revision,
@@ -262,19 +272,16 @@ class HubModel(
 
     @classmethod
     def _check_config(cls, file):
-        try:
-            config = json.loads(file.read_text())
-        except ValueError as error:
-            raise ValueError(
-                f"{str(file)!r} is not JSON ({error}); expected the arguments of {cls.__name__}; "
-                "was the download complete?"
-            ) from error
+        config = read_json(file, f"the arguments of {cls.__name__}")
         known = set(cls._hub_mixin_init_parameters) - {"self"}
         if unknown := sorted(set(config) - known):
             raise ValueError(
                 f"{str(file)!r} holds {unknown}, which {cls.__name__} does not know; expected some "
                 f"of {sorted(known)}; was it written for another class, or by a newer version?"
             )
+        parameters = inspect.signature(cls.__init__).parameters
+        for name, value in config.items():
+            check_setting(file, name, value, parameters[name].annotation)
 
     @classmethod
     def _from_pretrained(
@@ -294,33 +301,204 @@ class HubModel(
         **model_kwargs,
     ):
         folder, stem = Path(model_id), weights_stem(variant)
+        files = _weight_files(folder, stem, variant)
+        shapes = {}
+        for file in files:
+            shapes |= _shapes(file)
+        _check_shapes(cls._shapes_for(folder, model_kwargs), shapes, cls, files, strict)
         model = cls(**model_kwargs)
-        index = folder / f"{stem}.safetensors.index.json"
-        if index.is_file():
-            model.load_state_dict(_sharded_state(index), strict=strict)
-        elif (folder / f"{stem}.safetensors").is_file():
-            load_torch_model(model, folder / f"{stem}.safetensors", strict=strict)
-        else:
-            raise FileNotFoundError(
-                f"no {stem}.safetensors in {model_id!r}; expected it for variant={variant!r}; "
-                f"files present: {_names(folder)}"
-            )
+        state = {}
+        for file in files:
+            state.update(_finite_tensors(file))
+        model.load_state_dict(state, strict=strict)
         return model.to(device=device, dtype=dtype or torch_dtype).eval()
 
+    @classmethod
+    def _shapes_for(cls, folder, arguments):
+        """{name: shape} of the model that the arguments describe, before anything is allocated."""
+        try:
+            with torch.device("meta"):
+                state = cls(**arguments).state_dict()
+        except Exception as error:  # whatever a constructor raises for what it cannot be made of
+            given = {k: v for k, v in arguments.items() if k in inspect.signature(cls).parameters}
+            raise ValueError(
+                f"{str(folder / 'config.json')!r} holds {given}, of which no {cls.__name__} can be "
+                f"made ({error}); expected the arguments it was saved with; download it again"
+            ) from error
+        return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
-def _sharded_state(index):
-    """{name: tensor} of all the shards that an index names."""
-    from safetensors.torch import load_file
 
-    weight_map = json.loads(index.read_text())["weight_map"]
-    state = {}
-    for shard in sorted(set(weight_map.values())):
-        file = index.parent / shard
+def read_json(file, expected):
+    """The dict in a JSON file; expected: what it should be, in words.
+
+    Raises: ValueError that names the file where it holds anything else.
+    """
+    try:
+        content = json.loads(Path(file).read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{str(file)!r} is not JSON ({error}); expected {expected}; was the download complete?"
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{str(file)!r} holds a {type(content).__name__}, expected {expected}, an object; "
+            "was the download complete?"
+        )
+    return content
+
+
+def check_setting(file, name, value, kind):
+    """Raises: ValueError for a value in a config that is not of the annotated kind, or that no
+    model has."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    values = value if isinstance(value, list) else [value]
+    fitting = value is None and type(None) in kinds
+    for one in kinds:
+        base = get_origin(one) or one
+        inner = get_args(one)[0] if get_args(one) else base
+        if base is inspect.Parameter.empty or (base is list) == isinstance(value, list):
+            fitting |= all(type(v) is inner or (inner is float and type(v) is int) for v in values)
+            fitting |= inner is inspect.Parameter.empty
+    if not fitting:
+        wanted = " or ".join(getattr(k, "__name__", str(k)) for k in kinds)
+        raise ValueError(
+            f"{name} is {value!r} in {str(file)!r}, expected {wanted}; download the file again"
+        )
+    for one in values:
+        number = isinstance(one, (int, float)) and not isinstance(one, bool)
+        if number and not (math.isfinite(one) and abs(one) <= MOST_OF_A_SETTING):
+            raise ValueError(
+                f"{name} is {one} in {str(file)!r}, expected a number of at most "
+                f"{MOST_OF_A_SETTING}; nothing was loaded; download the file again"
+            )
+    if len(values) > MOST_ENTRIES:
+        raise ValueError(
+            f"{name} has {len(values)} entries in {str(file)!r}, expected {MOST_ENTRIES} at most; "
+            "download the file again"
+        )
+
+
+def _weight_files(folder, stem, variant):
+    """The file, or the shards that its index names.
+
+    Raises: FileNotFoundError where one is missing; ValueError for an index that is none.
+    """
+    index = folder / f"{stem}.safetensors.index.json"
+    if not index.is_file():
+        file = folder / f"{stem}.safetensors"
         if not file.is_file():
             raise FileNotFoundError(
-                f"shard {shard!r}, named by {index.name!r}, is missing in {str(index.parent)!r}"
+                f"no {stem}.safetensors in {str(folder)!r}; expected it for variant={variant!r}; "
+                f"files present: {_names(folder)}"
             )
-        state.update(load_file(file))
+        return [file]
+    weight_map = read_json(index, "an index of shards").get("weight_map")
+    shards = weight_map.values() if isinstance(weight_map, dict) else [None]
+    if not shards or not all(isinstance(s, str) and Path(s).name == s for s in shards):
+        raise ValueError(
+            f"{str(index)!r} has no weight_map from tensors to files beside it; expected one; "
+            "download it again"
+        )
+    files = [folder / shard for shard in sorted(set(shards))]
+    for file in files:
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"shard {file.name!r}, named by {index.name!r}, is missing in {str(folder)!r}"
+            )
+    return files
+
+
+def _shapes(file):
+    """{name: shape} of a safetensors file, by its header alone.
+
+    Raises: ValueError that says what the file is instead.
+    """
+    try:
+        with safe_open(file, "pt") as tensors:
+            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(
+            f"{str(file)!r} ({file.stat().st_size:,} bytes) {what_it_is(file)} ({error})"
+        ) from error
+
+
+def what_it_is(file):
+    """What a file that is no whole safetensors file is, and what to do, in words."""
+    again = "download it again"
+    size = file.stat().st_size
+    with file.open("rb") as content:
+        start = content.read(1 << 20)
+    if size == 0:
+        return f"is empty, expected safetensors; {again}"
+    if start.startswith(b"version https://git-lfs"):
+        return (
+            "is a pointer of Git LFS, not the weights; run `git lfs pull` in its repository, or "
+            "load it by its Hub id"
+        )
+    if start.startswith((b"PK", b"\x80")):
+        return (
+            "is a PyTorch pickle, which may run code and is never loaded; convert it: "
+            "python -m inpaint_hub.convert"
+        )
+    if start.lstrip()[:1] == b"<":
+        return f"is a web page, expected safetensors; {again}"
+    length = int.from_bytes(start[:8], "little")
+    if size < 8 or (length <= 100_000_000 and 8 + length > size):
+        return f"is cut off within its header, expected safetensors; {again}"
+    try:
+        header = json.loads(start[8 : 8 + length])
+        end = max(e["data_offsets"][1] for n, e in header.items() if n != "__metadata__")
+        if 8 + length + end > size:
+            return f"is cut off, {8 + length + end:,} bytes were expected; {again}"
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        pass  # its header is damaged, too
+    return f"is damaged, expected safetensors; {again}"
+
+
+def _check_shapes(expected, found, cls, files, strict):
+    """Raises: RuntimeError where a file's tensors are not exactly the model's."""
+    wrong = [
+        f"{name} has the shape {found[name]}, expected {expected[name]}"
+        for name in expected
+        if name in found and found[name] != expected[name]
+    ]
+    missing = [name for name in expected if name not in found] if strict else []
+    unknown = [name for name in found if name not in expected] if strict else []
+    told = wrong[:NAMED]
+    if missing:
+        told.append(f"{len(missing)} tensors are missing, as {', '.join(missing[:NAMED])}")
+    if unknown:
+        told.append(f"{len(unknown)} are unknown, as {', '.join(unknown[:NAMED])}")
+    if told:
+        raise RuntimeError(
+            f"the tensors of {[str(file) for file in files]} are not those of the {cls.__name__} "
+            f"that config.json describes: {'; '.join(told)}; expected all of them, and no others; "
+            "were both files saved together?"
+        )
+
+
+def _finite_tensors(file):
+    """{name: tensor}.
+
+    Raises: ValueError for a damaged file, or for weights that are no numbers.
+    """
+    try:
+        state = load_file(file)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(
+            f"{str(file)!r} ({file.stat().st_size:,} bytes) {what_it_is(file)} ({error})"
+        ) from error
+    broken = [
+        name
+        for name, tensor in state.items()
+        if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all()
+    ]
+    if broken:
+        raise ValueError(
+            f"{str(file)!r} holds NaN or infinite weights in {len(broken)} tensors, as "
+            f"{', '.join(broken[:NAMED])}; expected numbers; was it a run that failed? Take "
+            "an earlier checkpoint, or download the file again"
+        )
     return state
 
 

@@ -120,16 +120,42 @@ class HubPipeline(DiffusionPipeline):
         absent = [name for name in cls.network_classes() if name not in kwargs]
         for file in (INDEX, *(f"{name}/config.json" for name in absent)):
             hub.find_file(pretrained_model_name_or_path, file, **where)
+        cls._check_index(hub.find_file(pretrained_model_name_or_path, INDEX, **where), absent)
         if variant is not None:
             kwargs |= cls._load_components(pretrained_model_name_or_path, variant, where, kwargs)
         pipeline = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         return pipeline if device_map is None else pipeline.to(device_map)
 
     @classmethod
+    def _check_index(cls, file, networks):
+        """Raises: ValueError for a model_index.json that is none, or of no pipeline like this;
+        TypeError for other networks than those named."""
+        index = hub.read_json(file, "a pipeline's index")
+        parameters = inspect.signature(cls.__init__).parameters
+        for name, value in index.items():
+            if name.startswith("_"):
+                continue
+            if name not in parameters:
+                raise ValueError(
+                    f"{str(file)!r} holds {name!r}, which {cls.__name__} does not know; expected "
+                    f"some of {[n for n in parameters if n != 'self']}; use load_pipeline, or the "
+                    "class that it names"
+                )
+            if parameters[name].annotation in (int, float, bool, str):
+                hub.check_setting(file, name, value, parameters[name].annotation)
+        for name in networks:
+            entry = index.get(name)
+            if not (isinstance(entry, list) and [type(e) for e in entry] == [str, str]):
+                raise ValueError(
+                    f"{name} is {entry!r} in {str(file)!r}, expected [library, class]; "
+                    "download it again, or save the pipeline anew"
+                )
+
+    @classmethod
     def _load_components(cls, repository, variant, where, kwargs):
         """{name: model} of the variant's files, which diffusers would not pass on."""
         dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
-        index = json.loads(hub.find_file(repository, INDEX, **where).read_text())
+        index = hub.read_json(hub.find_file(repository, INDEX, **where), "a pipeline's index")
         models = {}
         for name, classes in cls.network_classes().items():
             if name in kwargs:
