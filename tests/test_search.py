@@ -1,5 +1,6 @@
 """Latent searches: what they minimise, that they find what is there, and when they end."""
 
+import threading
 import time
 
 import numpy as np
@@ -173,6 +174,29 @@ def test_the_callback_sees_every_step_and_can_end_the_search(pipe):
     seen.clear()
     pipe(*call, callback_on_step_end=lambda p, step, t, v: seen.append(step))
     assert seen == [0, 1, 2] and not pipe.interrupt
+
+
+def test_two_threads_search_on_one_pipeline_each_with_its_own_callback(pipe):
+    seen, failures = {1: [], 2: []}, []
+
+    def call(count):
+        def told(this, step, timestep, values):
+            seen[count].append(len(values["loss"]))
+            time.sleep(0.01)
+
+        try:
+            pictures = [photo(seed=i) for i in range(count)]
+            pipe(pictures, mask_of(middle_hole()), callback_on_step_end=told)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=call, args=(count,)) for count in seen]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert seen == {1: [1] * 3, 2: [2] * 3}
 
 
 def test_the_time_budget_ends_the_call_and_every_window_gets_a_share(pipe, monkeypatch):

@@ -1,7 +1,7 @@
 """InpaintPipeline: preprocess -> encode -> generate -> composite, for any encoder and generator."""
 
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from numbers import Integral, Real
 
@@ -99,7 +99,8 @@ def _textured(rgb, picture, hole, window, own, patch, texture, blend, mask_blur,
 class PreparedInputs:
     """pictures and holes (bool [H,W]) as read; windows: (picture's index, Window) of each of the K
     network inputs; image [K,3,s,s] in [-1,1] and mask [K,1,s,s], 1 = hole, of these; own: what each
-    window is to fill, bool of the shape of its part of the picture (crops.window_slices)."""
+    window is to fill, bool of the shape of its part of the picture (crops.window_slices); options:
+    what encode is given beside the windows, in this call alone."""
 
     pictures: list
     holes: list
@@ -107,6 +108,7 @@ class PreparedInputs:
     image: torch.Tensor
     mask: torch.Tensor
     own: list
+    options: dict = field(default_factory=dict)
 
     def masked(self, part):
         """(I_m, M) of the windows in the slice `part`."""
@@ -424,6 +426,7 @@ class InpaintPipeline(HubPipeline):
         blend: str | None = None,
         context: float | None = None,
         texture: str = "none",
+        encode_options: dict | None = None,
     ):
         """Fill the white part of mask_image; every value outside it is returned bit for bit.
 
@@ -463,6 +466,7 @@ class InpaintPipeline(HubPipeline):
                 "patches" (copies of the picture, in a part of the network's colors) | "auto" (the
                 better of the two). Colors are matched first, by "gp" where blend is "none". The
                 generator, if one is given, then also draws the search's seed.
+            encode_options: {name: value} that encode is given too; what they are is the pipeline's.
 
         Returns: InpaintOutput, or the pipeline's own kind of it.
 
@@ -491,6 +495,7 @@ class InpaintPipeline(HubPipeline):
         prepared = self.preprocess(
             image, mask_image, height, width, padding_mask_crop, mask_dilate, context
         )
+        prepared.options = encode_options or {}
         samples = num_images_per_prompt
         if noise_mode is None:
             noise_mode = "random" if samples > 1 or generator is not None else "const"
@@ -567,7 +572,7 @@ class InpaintPipeline(HubPipeline):
     def _latent(self, prepared, latents, part):
         """FWLatent of the windows in the slice `part`: encoded, unless `latents` holds them."""
         if latents is None:
-            return self.encode(*prepared.masked(part))
+            return self.encode(*prepared.masked(part), **prepared.options)
         return latents._replace(
             ws=latents.ws[part],
             features={r: f[part] for r, f in latents.features.items()},

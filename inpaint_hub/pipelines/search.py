@@ -1,6 +1,8 @@
 """Latent searches as pipelines: many steps for each picture, no encoder."""
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 
 import torch
@@ -8,6 +10,31 @@ import torch
 from inpaint_hub.pipelines.base import InpaintPipeline, woken
 from inpaint_hub.search import Limits, multi_code_search, w_plus_search, yeh_search
 from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Discriminator, StyleGAN2Generator
+
+
+@dataclass
+class SearchRequest:
+    """What one call asks of its searches; every call has its own, so that calls of several threads
+    on one pipeline do not meet.
+
+    callback, perceptual_network: SearchPipeline.__call__'s. started: time.monotonic() of the call;
+    windows_left: how many are still to be searched for, None before the first.
+    """
+
+    limits: Limits
+    callback: Callable | None = None
+    perceptual_network: Callable | None = None
+    started: float = field(default_factory=time.monotonic)
+    windows_left: int | None = None
+
+    def seconds_for(self, count):
+        """The share of the time that is left which the next `count` windows get; None: any time."""
+        if self.limits.max_seconds is None:
+            return None
+        left = max(self.limits.max_seconds - (time.monotonic() - self.started), 0)
+        windows = max(self.windows_left or 0, count)
+        self.windows_left = windows - count
+        return left * count / windows
 
 
 class SearchPipeline(InpaintPipeline):
@@ -66,44 +93,44 @@ class SearchPipeline(InpaintPipeline):
                 "expected None"
             )
         self._interrupt = False
-        self._limits = Limits(steps, tolerance, max_seconds)
-        self._callback, self._perceptual_network = callback_on_step_end, perceptual_network
-        self._start = time.monotonic()
-        try:
-            return super().__call__(image, mask_image, *arguments, **options)
-        finally:
-            del self._limits, self._callback, self._perceptual_network
+        limits = Limits(steps, tolerance, max_seconds)
+        request = SearchRequest(limits, callback_on_step_end, perceptual_network)
+        options["encode_options"] = {"request": request}
+        return super().__call__(image, mask_image, *arguments, **options)
 
-    def preprocess(self, *arguments, **options):
-        prepared = super().preprocess(*arguments, **options)
-        self._windows_left = len(prepared.windows)
-        return prepared
+    def _latent(self, prepared, latents, part):
+        request = prepared.options.get("request")
+        if request is not None and request.windows_left is None:
+            request.windows_left = len(prepared.windows)
+        return super()._latent(prepared, latents, part)
 
-    def encode(self, masked_image, mask):
-        """masked_image [K,3,s,s] in [-1,1] with hole 0, mask [K,1,s,s] -> the FWLatent found,
-        within the limits of the call."""
+    def encode(self, masked_image, mask, request=None):
+        """masked_image [K,3,s,s] in [-1,1] with hole 0, mask [K,1,s,s] -> the FWLatent found.
+
+        request: the call's SearchRequest; the pipeline's own number of steps where not given.
+        """
         woken(self.gan)
-        limits = getattr(self, "_limits", Limits(self.config.num_steps))
-        seconds = limits.max_seconds
-        if seconds is not None:
-            left = max(seconds - (time.monotonic() - self._start), 0)
-            seconds = left * len(mask) / max(self._windows_left, len(mask))
-            self._windows_left -= len(mask)
-        with self.progress_bar(total=limits.num_steps) as bar:
+        asked = request or SearchRequest(Limits(self.config.num_steps))
+        with self.progress_bar(total=asked.limits.num_steps) as bar:
 
             def on_step(step, codes, losses):
                 bar.update()
-                if self._callback is not None:
-                    self._callback(self, step, step, {"codes": codes, "loss": losses})
+                if asked.callback is not None:
+                    asked.callback(self, step, step, {"codes": codes, "loss": losses})
                 return self._interrupt
 
-            told = on_step if hasattr(self, "_limits") else None
-            limits = Limits(limits.num_steps, limits.tolerance, seconds, told)
+            limits = replace(
+                asked.limits,
+                max_seconds=asked.seconds_for(len(mask)),
+                on_step=None if request is None else on_step,
+            )
             # Under inference_mode no gradient could be taken of what these are part of.
             with torch.inference_mode(False), torch.no_grad():
-                return self.search(masked_image.clone(), mask.clone(), limits)
+                return self.search(
+                    masked_image.clone(), mask.clone(), limits, asked.perceptual_network
+                )
 
-    def search(self, masked_image, mask, limits):
+    def search(self, masked_image, mask, limits, perceptual_network=None):
         """As encode, within `limits`."""
         raise NotImplementedError
 
@@ -142,14 +169,14 @@ class WPlusSearchPipeline(SearchPipeline):
             num_steps=num_steps, learning_rate=learning_rate, perceptual_weight=perceptual_weight
         )
 
-    def search(self, masked_image, mask, limits):
+    def search(self, masked_image, mask, limits, perceptual_network=None):
         ws = w_plus_search(
             self.gan,
             masked_image,
             mask,
             limits,
             self.config.learning_rate,
-            getattr(self, "_perceptual_network", None),
+            perceptual_network,
             self.config.perceptual_weight,
         )
         return FWLatent(ws)
@@ -176,7 +203,7 @@ class YehPipeline(SearchPipeline):
             num_steps=num_steps, learning_rate=learning_rate, prior_weight=prior_weight, seed=seed
         )
 
-    def search(self, masked_image, mask, limits):
+    def search(self, masked_image, mask, limits, perceptual_network=None):
         config = self.config
         ws = yeh_search(
             self.gan,
@@ -223,7 +250,7 @@ class MGANPriorPipeline(SearchPipeline):
             seed=seed,
         )
 
-    def search(self, masked_image, mask, limits):
+    def search(self, masked_image, mask, limits, perceptual_network=None):
         config = self.config
         found = multi_code_search(
             self.gan,
@@ -233,7 +260,7 @@ class MGANPriorPipeline(SearchPipeline):
             config.learning_rate,
             config.num_codes,
             config.mixing_resolution,
-            getattr(self, "_perceptual_network", None),
+            perceptual_network,
             config.perceptual_weight,
             config.seed,
         )

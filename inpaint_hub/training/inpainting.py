@@ -21,7 +21,7 @@ class InpaintingTraining(TrainingMethod):
 
     def __init__(self, config, accelerator):
         super().__init__(config, accelerator)
-        seen = config.perceptual_weight or config.style_weight
+        seen = config.perceptual_weight or config.style_weight or config.psp_objective == "psp"
         network = load_perceptual_network(config.perceptual_network) if seen else NoFeatures()
         self.network = network.to(self.device, memory_format=torch.channels_last)
 
