@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from inpaint_hub.data import SPLITS, HubEntries, ImageDataset, hub_dataset
+from inpaint_hub.data import SPLITS, HubEntries, ImageDataset, held_out_split, hub_dataset
 from inpaint_hub.evaluation.arena import Arena
 from inpaint_hub.evaluation.classical import navier_stokes, telea
+from inpaint_hub.evaluation.faces_in_photos import in_photos
 from inpaint_hub.evaluation.feature_network import FeatureNetwork
 from inpaint_hub.evaluation.methods import (
     ClassicalMethod,
@@ -33,13 +34,15 @@ from inpaint_hub.evaluation.samples import BAND as SAMPLES
 from inpaint_hub.evaluation.samples import GeneratorMethod, judge_samples
 from inpaint_hub.evaluation.scoring import Scorer
 from inpaint_hub.masks import MIXTURES, MaskFiles
-from inpaint_hub.pipelines import load_pipeline
+from inpaint_hub.pipelines import default_pipeline, load_pipeline
 from inpaint_hub.pipelines.auto import class_name
 from inpaint_hub.pipelines.base import BLENDS
 from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 
 CLASSICAL = {"telea": telea, "navier_stokes": navier_stokes}
 MAX_PROBLEMS = 40
+BUNDLED = "bundled"
+PHOTO_PX = 320  # side of the photos that --faces puts faces into
 DEFAULT_BANDS = ("10-30", "30-60", "60-90")
 
 
@@ -58,7 +61,8 @@ def build_parser():
         nargs="*",
         default=[],
         metavar="[NAME=]PATH",
-        help="folders or Hub ids of pipelines; of a StyleGAN2 generator, samples are judged",
+        help="folders or Hub ids of pipelines; of a StyleGAN2 generator, samples are judged; "
+        f"{BUNDLED}: the bundled one for any photo",
     )
     parser.add_argument(
         "--blend",
@@ -87,6 +91,12 @@ def build_parser():
         help="in its place: a data set of the Hub, or a folder, read by the datasets library",
     )
     parser.add_argument("--dataset_config_name", help="configuration of that data set")
+    parser.add_argument(
+        "--faces",
+        metavar="DIR",
+        help="the pictures are aligned faces: put each into a photo of this folder (its split "
+        "validation, or all), fill the photo, and judge the face",
+    )
     parser.add_argument(
         "--image_column", default="image", help="column of the data set that holds the pictures"
     )
@@ -163,8 +173,11 @@ def methods_of(arguments):
         )
     methods, resolution = [], arguments.resolution
     for name, path in pipelines:
-        generator = class_name(path) == StyleGAN2Pipeline.__name__
-        pipe = StyleGAN2Pipeline.from_pretrained(path) if generator else load_pipeline(path)
+        generator = path != BUNDLED and class_name(path) == StyleGAN2Pipeline.__name__
+        if path == BUNDLED:
+            pipe = default_pipeline()
+        else:
+            pipe = StyleGAN2Pipeline.from_pretrained(path) if generator else load_pipeline(path)
         if arguments.device:
             pipe = pipe.to(arguments.device)
         resolution = resolution or getattr(pipe, "resolution", None) or pipe.gan.resolution
@@ -254,6 +267,9 @@ def evaluate(arguments):
             "give --perceptual_network"
         )
     pictures = pictures_of(arguments, resolution)
+    if arguments.faces:
+        photos = ImageDataset(arguments.faces, held_out_split(arguments.faces), PHOTO_PX)
+        methods = in_photos(methods, photos, arguments.seed)
     sets = [EvaluationPairs(pictures, b, arguments.seed, arguments.max_images) for b in bands]
     raise_problems(
         [
@@ -295,7 +311,7 @@ def evaluate(arguments):
 
 def settings_of(arguments, methods, resolution, network, judged):
     """What was run, without where on this machine."""
-    private = ("output", "data_dir", "export_pairs", "predictions", "mask_dir")
+    private = ("output", "data_dir", "faces", "export_pairs", "predictions", "mask_dir")
     settings = {k: v for k, v in vars(arguments).items() if k not in private}
     settings |= {
         "resolution": resolution,
@@ -304,6 +320,7 @@ def settings_of(arguments, methods, resolution, network, judged):
         "grid_columns": ["original", "masked", *(m.name for m in methods if m.kind != "generator")],
         "methods": {method.name: method.kind for method in methods},
         "pipelines": [m.name for m in methods if isinstance(m, PipelineMethod)],
+        "faces_in_photos_px": PHOTO_PX if arguments.faces else None,
     }
     if network:
         settings["perceptual_network"] = network.name

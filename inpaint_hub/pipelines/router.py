@@ -38,6 +38,15 @@ class Route(NamedTuple):
     reason: str
     face: tuple | None = None
 
+    @property
+    def sentence(self):
+        """The same in words."""
+        left, top, right, bottom = self.box
+        by = {"texture": "the photo's own texture"}.get(self.route, f"the model of {self.route}")
+        return (
+            f"Hole of {right - left} x {bottom - top} px at ({left}, {top}): {by}; {self.reason}."
+        )
+
 
 @dataclass
 class AutoInpaintOutput(InpaintOutput):
@@ -457,7 +466,7 @@ def _with_textures(plan, textures, shape):
     routes = list(plan.routes)
     for k, (route, hole) in enumerate(zip(plan.routes, plan.parts)):
         if route.route == "photos" and (copied[hole.part] & hole.own).any():
-            told = "the model of photos misses what lies around it, so the photo's texture goes on"
+            told = "the model of photos misses too much of what lies around it"
             routes[k] = route._replace(route="texture", reason=f"{route.reason}; {told}")
     return plan._replace(routes=routes)
 
