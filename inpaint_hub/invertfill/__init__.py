@@ -1,5 +1,4 @@
-"""InvertFill: Yu, Liu, Zhang, Zheng, Yan, Xie, "High-Fidelity Image Inpainting with GAN Inversion",
-ECCV 2022.
+"""InvertFill: Yu, Zhang, Fan, Luo, "High-Fidelity Image Inpainting with GAN Inversion", ECCV 2022.
 
 | paper | code | shape |
 | --- | --- | --- |
