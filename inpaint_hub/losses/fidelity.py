@@ -1,7 +1,9 @@
 """L_fid: keeps the style vectors near the mean latent (InvertFill Eq. (6); SPEC A9.3)."""
 
+from torch import Tensor
 
-def fidelity_loss(ws, w_bar, w_std=None):
+
+def fidelity_loss(ws: Tensor, w_bar: Tensor, w_std: Tensor | None = None) -> Tensor:
     """Mean over N * L * w_dim of (w* - w_bar)^2: ws [N,L,w_dim], w_bar [w_dim].
 
     w_std [w_dim]: measure in standard deviations of w, so that one weight suits any generator.

@@ -3,10 +3,13 @@
 InvertFill Eq. (4)-(7); SPEC A9.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from inpaint_hub.compositing import composite
 from inpaint_hub.losses.fidelity import fidelity_loss
@@ -30,7 +33,7 @@ class LossWeights:
     fidelity: float = 0.1
 
     @classmethod
-    def squeezenet(cls):
+    def squeezenet(cls) -> Self:
         """RFR's pixel weights, and perceptual and style weights for SqueezeNet's larger maps.
 
         Measured on 96 faces at 64 px with the training masks (46 % hole), over 6 * hole_loss:
@@ -46,10 +49,12 @@ class InpaintingObjective:
     network: see losses.perceptual; weights: LossWeights.
     """
 
-    def __init__(self, network, weights=LossWeights()):
+    def __init__(self, network: Callable, weights: LossWeights = LossWeights()) -> None:
         self.network, self.weights = network, weights
 
-    def __call__(self, image, mask, generated):
+    def __call__(
+        self, image: Tensor, mask: Tensor, generated: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """(scalar, {"<term>_loss": unweighted scalar}).
 
         image [N,3,s,s] in [-1,1]; generated [N,3,s,s], unbounded around it; mask [N,1,s,s],
@@ -77,7 +82,7 @@ class InpaintingObjective:
         )
         return total, logs | {"inpainting_loss": total}
 
-    def _pair(self, a, b):
+    def _pair(self, a: Tensor, b: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Maps of two batches [N,3,H,W] in [0,1] from one pass of the network."""
         maps = self.network(torch.cat([a, b]))
         return [m[: len(a)] for m in maps], [m[len(a) :] for m in maps]
@@ -90,11 +95,22 @@ class InvertFillObjective(InpaintingObjective):
     would vanish (SPEC A3); network, weights: as InpaintingObjective's.
     """
 
-    def __init__(self, network, weights=LossWeights(), msr_min_size=64):
+    def __init__(
+        self, network: Callable, weights: LossWeights = LossWeights(), msr_min_size: int = 64
+    ) -> None:
         super().__init__(network, weights)
         self.msr_min_size = msr_min_size
 
-    def __call__(self, image, mask, generated, coarse, ws, w_bar, w_std=None):
+    def __call__(
+        self,
+        image: Tensor,
+        mask: Tensor,
+        generated: Tensor,
+        coarse: list[Tensor],
+        ws: Tensor,
+        w_bar: Tensor,
+        w_std: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """As InpaintingObjective's, with coarse: list of [N,3,r,r] in [-1,1]; ws [N,L,w_dim];
         w_bar, w_std [w_dim].
         """
@@ -109,7 +125,7 @@ class InvertFillObjective(InpaintingObjective):
         )
         return total, logs
 
-    def multi_scale(self, small, image):
+    def multi_scale(self, small: Tensor, image: Tensor) -> Tensor:
         """One level of L_msr (InvertFill Eq. (5)): O_E^r against the picture averaged down to r px.
 
         Both in [0,1]; perceptual and style as in L_ipt, without the composite (SPEC A9.2).
@@ -122,7 +138,7 @@ class InvertFillObjective(InpaintingObjective):
             + self.weights.style * style_loss(maps, target_maps)
         )
 
-    def enlarged(self, x):
+    def enlarged(self, x: Tensor) -> Tensor:
         """x [N,3,r,r], bilinearly brought to msr_min_size where it is smaller."""
         if min(x.shape[-2:]) >= self.msr_min_size:
             return x

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 VGG16_REPOSITORY = "timm/vgg16.tv_in1k"
 
@@ -22,13 +22,13 @@ class VGG16Features(nn.Module):
     CONVS |= {10: (128, 256), 12: (256, 256), 14: (256, 256)}
     BLOCKS = [(0, 2), (5, 7), (10, 12, 14)]
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.features = nn.ModuleDict(
             {str(i): nn.Conv2d(a, b, 3, padding=1) for i, (a, b) in self.CONVS.items()}
         )
 
-    def forward(self, images01):
+    def forward(self, images01: Tensor) -> list[Tensor]:
         x, maps = images01, []
         for block in self.BLOCKS:
             for i in block:
@@ -41,13 +41,13 @@ class VGG16Features(nn.Module):
 class Fire(nn.Module):
     """SqueezeNet's block: a 1x1 squeeze, then 1x1 and 3x3 expansions side by side."""
 
-    def __init__(self, in_channels, squeeze, expand):
+    def __init__(self, in_channels: int, squeeze: int, expand: int) -> None:
         super().__init__()
         self.squeeze = nn.Conv2d(in_channels, squeeze, 1)
         self.expand1x1 = nn.Conv2d(squeeze, expand, 1)
         self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.squeeze(x))
         return torch.cat([F.relu(self.expand1x1(x)), F.relu(self.expand3x3(x))], dim=1)
 
@@ -60,7 +60,7 @@ class SqueezeNetFeatures(nn.Module):
 
     MEAN_BGR = (104.0, 117.0, 123.0)
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.features = nn.ModuleDict(
             {
@@ -72,7 +72,7 @@ class SqueezeNetFeatures(nn.Module):
             }
         )
 
-    def forward(self, images01):
+    def forward(self, images01: Tensor) -> list[Tensor]:
         mean = images01.new_tensor(self.MEAN_BGR)[:, None, None]
         first = F.relu(self.features["0"](images01.flip(1) * 255 - mean))
         second = self.features["4"](self.features["3"](pool(first)))
@@ -88,13 +88,13 @@ class ProjectionFeatures(SqueezeNetFeatures):
     the picture's divided by their strides.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.features["0"].padding = (1, 1)
         deeper = {9: (256, 48, 192), 10: (384, 48, 192), 11: (384, 64, 256), 12: (512, 64, 256)}
         self.features.update({str(i): Fire(*sizes) for i, sizes in deeper.items()})
 
-    def forward(self, images01):
+    def forward(self, images01: Tensor) -> list[Tensor]:
         maps = super().forward(images01)
         x = pool(maps[-1])
         for i in range(9, 13):
@@ -102,21 +102,21 @@ class ProjectionFeatures(SqueezeNetFeatures):
         return [*maps, x]
 
 
-def pool(x):
+def pool(x: Tensor) -> Tensor:
     return F.max_pool2d(x, 3, stride=2, ceil_mode=True)
 
 
 class NoFeatures(nn.Module):
     """What stands in where perceptual and style losses have no weight: no file, and maps of 0."""
 
-    def forward(self, images01):
+    def forward(self, images01: Tensor) -> list[Tensor]:
         return [images01.new_zeros(len(images01), 1, 1, 1)]
 
 
 NETWORKS = (SqueezeNetFeatures, VGG16Features)
 
 
-def load_perceptual_network(name_or_path, kinds=NETWORKS):
+def load_perceptual_network(name_or_path: str | Path, kinds: tuple = NETWORKS) -> nn.Module:
     """Network for the losses, frozen and in eval mode, recognized by its key names.
 
     name_or_path: "vgg16" (fetched from the Hub once) or the path of a safetensors file of VGG-16 or
@@ -157,7 +157,7 @@ def load_perceptual_network(name_or_path, kinds=NETWORKS):
     )
 
 
-def load_projection_network(path):
+def load_projection_network(path: str | Path) -> ProjectionFeatures:
     """ProjectionFeatures from a safetensors file of SqueezeNet 1.1, frozen and in eval mode.
 
     Raises: as load_perceptual_network.
@@ -170,12 +170,12 @@ def load_projection_network(path):
     return load_perceptual_network(path, (ProjectionFeatures,))
 
 
-def perceptual_loss(maps, target_maps):
+def perceptual_loss(maps: list[Tensor], target_maps: list[Tensor]) -> Tensor:
     """L_perc (InvertFill Eq. (4)): sum over the maps of mean |a - b|, over all N C H W."""
     return sum((a - b).abs().mean() for a, b in zip(maps, target_maps))
 
 
-def gram(x):
+def gram(x: Tensor) -> Tensor:
     """Un-normalised Gram matrix [N,C,C] of a map [N,C,H,W].
 
     In fp32: sums of products overflow fp16.
@@ -185,7 +185,7 @@ def gram(x):
         return x @ x.transpose(1, 2)
 
 
-def style_loss(maps, target_maps):
+def style_loss(maps: list[Tensor], target_maps: list[Tensor]) -> Tensor:
     """L_style (InvertFill Eq. (4)): sum over the maps of mean |Gram(a) - Gram(b)| / (C H W).
 
     The mean is over N C C entries.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 PATIENCE_STEPS = 25  # progress is judged over so many steps
 
@@ -26,14 +27,16 @@ class Limits:
     on_step: Callable | None = None
 
 
-def ramped(learning_rate, progress):
+def ramped(learning_rate: float, progress: float) -> float:
     """Rises over the first 5 % of the steps, falls to 0 along a cosine over the last 25 %, as in
     StyleGAN2's projector (SPEC D w_opt); progress in [0,1]."""
     down = min(1.0, (1 - progress) / 0.25)
     return learning_rate * min(1.0, progress / 0.05) * (0.5 - 0.5 * math.cos(math.pi * down))
 
 
-def descend(codes, losses_of, learning_rate, limits):
+def descend(
+    codes: list[Tensor], losses_of: Callable, learning_rate: float, limits: Limits
+) -> tuple[list[Tensor], Tensor]:
     """(codes, losses [K]): for each of K pictures those of its lowest loss, by Adam.
 
     codes: list of tensors [K,...], where to start; they stay as they are. losses_of: takes such a

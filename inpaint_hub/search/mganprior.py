@@ -8,21 +8,33 @@ the features, the picture so far and the style vectors above r, is mixed by each
 importance; Adam instead of SGD.
 """
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
-from inpaint_hub.search.descent import descend
+from inpaint_hub.search.descent import Limits, descend
 from inpaint_hub.search.objective import reconstruction
-from inpaint_hub.stylegan2.synthesis import rows_of
+from inpaint_hub.stylegan2 import StyleGAN2Generator
+from inpaint_hub.stylegan2.synthesis import SynthesisNetwork, rows_of
 
 
-def through(synthesis, ws, x, rgb, resolutions):
+def through(
+    synthesis: SynthesisNetwork,
+    ws: Tensor,
+    x: Tensor | None,
+    rgb: Tensor | None,
+    resolutions: list[int],
+) -> tuple[Tensor, Tensor]:
     """(x, rgb) after the blocks of `resolutions`, with constant noise."""
     for r in resolutions:
         x, rgb = synthesis.blocks[str(r)](x, rgb, ws[:, rows_of(r)], None, None, "const", None)
     return x, rgb
 
 
-def mixed(gan, w, importance, mixing_resolution):
+def mixed(
+    gan: StyleGAN2Generator, w: Tensor, importance: Tensor, mixing_resolution: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """(x [K,C,r,r], rgb [K,3,r,r], ws [K,L,w_dim]) of K pictures at r = mixing_resolution.
 
     w [K,N,w_dim]; importance alpha [K,N,C], paper Eq. (2).
@@ -39,7 +51,9 @@ def mixed(gan, w, importance, mixing_resolution):
     return x, rgb, ws
 
 
-def as_features(gan, x, rgb, ws, mixing_resolution):
+def as_features(
+    gan: StyleGAN2Generator, x: Tensor, rgb: Tensor, ws: Tensor, mixing_resolution: int
+) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """(features, rgb_features): what the synthesis of ws needs added to go on from x and rgb."""
     r, above = mixing_resolution, 2 * mixing_resolution
     below = [q for q in gan.resolutions if q <= r]
@@ -49,17 +63,17 @@ def as_features(gan, x, rgb, ws, mixing_resolution):
 
 
 def multi_code_search(
-    gan,
-    masked_image,
-    mask,
-    limits,
-    learning_rate=0.05,
-    num_codes=10,
-    mixing_resolution=8,
-    network=None,
-    network_weight=0.0,
-    seed=0,
-):
+    gan: StyleGAN2Generator,
+    masked_image: Tensor,
+    mask: Tensor,
+    limits: Limits,
+    learning_rate: float = 0.05,
+    num_codes: int = 10,
+    mixing_resolution: int = 8,
+    network: Callable | None = None,
+    network_weight: float = 0.0,
+    seed: int = 0,
+) -> tuple[Tensor, dict[int, Tensor], dict[int, Tensor]]:
     """(ws [K,L,w_dim], features, rgb_features) of the mix that agrees best with the known pixels.
 
     mixing_resolution: r, below the generator's. seed: draws the codes to start from, the same for
@@ -68,7 +82,7 @@ def multi_code_search(
     objective = reconstruction(masked_image, mask, network, network_weight)
     above = [r for r in gan.resolutions if r > mixing_resolution]
 
-    def losses_of(w, importance):
+    def losses_of(w: Tensor, importance: Tensor) -> Tensor:
         w, importance = w.to(gan.dtype), importance.to(gan.dtype)
         x, rgb, ws = mixed(gan, w, importance / num_codes, mixing_resolution)
         _, generated = through(gan.synthesis, ws, x, rgb, above)

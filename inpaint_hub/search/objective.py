@@ -4,15 +4,19 @@ Pictures [K,3,s,s] in [-1,1]; masked_image is 0 in the hole; mask [K,1,s,s], 1 =
 over known values, so that the size of the hole does not weigh.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from inpaint_hub.compositing import mask_out
+from inpaint_hub.stylegan2 import StyleGAN2Discriminator
 
 NEIGHBOURHOOD_PX = 7
 
 
-def known_mean(values, mask):
+def known_mean(values: Tensor, mask: Tensor) -> Tensor:
     """values [K,C,s,s] -> their means over the known pixels and all channels, [K]; 0 without
     any."""
     known = (mask < 0.5).expand_as(values)
@@ -20,17 +24,19 @@ def known_mean(values, mask):
     return total / known.sum(dim=(1, 2, 3)).clamp(min=1)
 
 
-def squared_error(generated, masked_image, mask):
+def squared_error(generated: Tensor, masked_image: Tensor, mask: Tensor) -> Tensor:
     """Mean squared difference on the known pixels, [K]."""
     return known_mean((generated.float() - masked_image.float()).square(), mask)
 
 
-def seen_by(network, picture, mask):
+def seen_by(network: Callable, picture: Tensor, mask: Tensor) -> list[Tensor]:
     """The maps `network` makes of a picture whose hole is grey; it takes pictures in [0,1]."""
     return network(mask_out(picture.float(), mask).clamp(-1, 1) / 2 + 0.5)
 
 
-def reconstruction(masked_image, mask, network=None, network_weight=0.0):
+def reconstruction(
+    masked_image: Tensor, mask: Tensor, network: Callable | None = None, network_weight: float = 0.0
+) -> Callable:
     """Function of generated pictures that gives squared_error and, where there is a network,
     network_weight times the sum over its maps of the mean |difference|, [K].
 
@@ -38,7 +44,7 @@ def reconstruction(masked_image, mask, network=None, network_weight=0.0):
     """
     wanted = [] if network is None else seen_by(network, masked_image, mask)
 
-    def losses_of(generated):
+    def losses_of(generated: Tensor) -> Tensor:
         losses = squared_error(generated, masked_image, mask)
         maps = [] if network is None else seen_by(network, generated, mask)
         for ours, theirs in zip(maps, wanted):
@@ -48,7 +54,7 @@ def reconstruction(masked_image, mask, network=None, network_weight=0.0):
     return losses_of
 
 
-def context_weights(mask, size_px=NEIGHBOURHOOD_PX):
+def context_weights(mask: Tensor, size_px: int = NEIGHBOURHOOD_PX) -> Tensor:
     """W of Yeh et al. section 3.2: for a known pixel the share of hole among its neighbours, a
     square of size_px around it without itself; 0 in the hole. [K,1,s,s] in [0,1].
 
@@ -60,7 +66,7 @@ def context_weights(mask, size_px=NEIGHBOURHOOD_PX):
     return torch.where(mask > 0.5, torch.zeros_like(hole), hole / neighbours)
 
 
-def weighted_context(generated, masked_image, weights):
+def weighted_context(generated: Tensor, masked_image: Tensor, weights: Tensor) -> Tensor:
     """Context loss of Yeh et al. section 3.2: mean |difference| weighted by `weights` [K,1,s,s],
     over the sum of the weights, [K]; 0 where no known pixel is near the hole."""
     difference = (generated.float() - masked_image.float()).abs().mean(dim=1, keepdim=True)
@@ -68,7 +74,7 @@ def weighted_context(generated, masked_image, weights):
     return total / weights.sum(dim=(1, 2, 3)).clamp(min=1e-6)
 
 
-def realism(discriminator, generated, mask):
+def realism(discriminator: StyleGAN2Discriminator, generated: Tensor, mask: Tensor) -> Tensor:
     """Prior loss of Yeh et al. section 3.3 with StyleGAN2's loss: softplus(-D), [K].
 
     Differs from the paper's log(1 - D), whose gradient vanishes where a picture looks worst. Each

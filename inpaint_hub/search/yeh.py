@@ -2,14 +2,23 @@
 search z for context and realism."""
 
 import torch
+from torch import Tensor
 
-from inpaint_hub.search.descent import descend
+from inpaint_hub.search.descent import Limits, descend
 from inpaint_hub.search.objective import context_weights, realism, weighted_context
+from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 
 
 def yeh_search(
-    gan, discriminator, masked_image, mask, limits, learning_rate=0.1, prior_weight=0.02, seed=0
-):
+    gan: StyleGAN2Generator,
+    discriminator: StyleGAN2Discriminator,
+    masked_image: Tensor,
+    mask: Tensor,
+    limits: Limits,
+    learning_rate: float = 0.1,
+    prior_weight: float = 0.02,
+    seed: int = 0,
+) -> Tensor:
     """ws [K,L,w_dim] of the z whose pictures agree with the hole's neighbourhood and look real.
 
     seed: draws the start, the same for every picture. Differs from the paper: z passes StyleGAN2's
@@ -18,7 +27,7 @@ def yeh_search(
     """
     weights = context_weights(mask)
 
-    def losses_of(z):
+    def losses_of(z: Tensor) -> Tensor:
         generated = gan.synthesis(gan.map(z.to(gan.dtype)))
         prior = realism(discriminator, generated, mask)
         return weighted_context(generated, masked_image, weights) + prior_weight * prior
