@@ -2,7 +2,7 @@
 (CoModGAN, the strongest rival of the Dual-path poster's table; SPEC D, A7)."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from inpaint_hub.compositing import composite
 from inpaint_hub.hub import HubModel
@@ -15,7 +15,7 @@ class CoModulationEncoder(nn.Module):
     """Masked picture [N,3,s,s], hole 0, and mask [N,1,s,s], 1 = hole -> global code [N,global_dim]
     and {r: feature map [N,C_r,r,r]} for r = s ... 4, the generator's skips."""
 
-    def __init__(self, resolutions, channels, global_dim):
+    def __init__(self, resolutions: list[int], channels: dict[int, int], global_dim: int) -> None:
         super().__init__()
         self.resolutions = resolutions[::-1]
         self.from_rgb = EqualConv2d(4, channels[resolutions[-1]], 1, activation="lrelu")
@@ -28,7 +28,7 @@ class CoModulationEncoder(nn.Module):
                 )
         self.to_global = EqualLinear(channels[4] * 16, global_dim, activation="lrelu")
 
-    def forward(self, masked_image, mask):
+    def forward(self, masked_image: Tensor, mask: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         x = self.from_rgb(torch.cat([masked_image, mask - 0.5], dim=1))
         features = {}
         for r in self.resolutions:
@@ -61,7 +61,7 @@ class CoModGANGenerator(HubModel):
         channel_base: int = 32768,
         channel_max: int = 512,
         mapping_lr_multiplier: float = 0.01,
-    ):
+    ) -> None:
         super().__init__()
         self.resolution, self.z_dim, self.w_dim = resolution, z_dim, w_dim
         self.global_dim = global_dim
@@ -72,23 +72,29 @@ class CoModGANGenerator(HubModel):
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     @property
-    def num_ws(self):
+    def num_ws(self) -> int:
         return self.synthesis.num_ws
 
     @property
-    def resolutions(self):
+    def resolutions(self) -> list[int]:
         """[4, 8, ..., s]."""
         return self.synthesis.resolutions
 
-    def co_modulate(self, w, global_code):
+    def co_modulate(self, w: Tensor, global_code: Tensor) -> Tensor:
         """w [N,w_dim], global_code [N,global_dim] -> ws [N,L,w_dim + global_dim],
         which each layer's affine turns into its style."""
         joint = torch.cat([w, global_code.to(w.dtype)], dim=1)
         return joint[:, None].expand(-1, self.num_ws, -1)
 
     def forward(
-        self, masked_image, mask, z, truncation_psi=1.0, noise_mode="const", generator=None
-    ):
+        self,
+        masked_image: Tensor,
+        mask: Tensor,
+        z: Tensor,
+        truncation_psi: float = 1.0,
+        noise_mode: str = "const",
+        generator: torch.Generator | list[torch.Generator] | None = None,
+    ) -> Tensor:
         """masked_image [N,3,s,s] in [-1,1] with hole 0, mask [N,1,s,s], 1 = hole -> the picture,
         hole filled, unbounded around [-1,1] there; truncation_psi < 1 pulls w towards w_avg.
 
@@ -109,7 +115,9 @@ class CoModGANGenerator(HubModel):
         return composite(masked_image, generated, mask)
 
     @torch.no_grad()
-    def update_w_avg(self, num_samples=10_000, generator=None):
+    def update_w_avg(
+        self, num_samples: int = 10_000, generator: torch.Generator | None = None
+    ) -> None:
         """Set w_avg to the mean of `num_samples` mapped latents; called after training, never by
         forward."""
         z = torch.randn(num_samples, self.z_dim, generator=generator).to(self.w_avg)

@@ -3,7 +3,7 @@ through a gate (Dual-path Fig. 3; SPEC B4)."""
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 SLOPE = 0.2
 KERNEL = 3
@@ -11,7 +11,13 @@ NUM_TAPS = KERNEL**2
 DEFORM_VERSIONS = ("v1", "v2")
 
 
-def deform_conv2d(x, offset, weight, bias=None, modulation=None):
+def deform_conv2d(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    modulation: Tensor | None = None,
+) -> Tensor:
     """Deformable convolution of stride 1 that keeps the size (Dai et al., 2017; with modulation
     DCNv2, Zhu et al., 2019).
 
@@ -69,7 +75,7 @@ def deform_conv2d(x, offset, weight, bias=None, modulation=None):
     return y.reshape(n, out_channels, height, width)
 
 
-def conv3x3(in_channels, out_channels, zero=False):
+def conv3x3(in_channels: int, out_channels: int, zero: bool = False) -> nn.Conv2d:
     """3x3 convolution that keeps the size; `zero`: it starts as zero."""
     conv = nn.Conv2d(in_channels, out_channels, KERNEL, padding=KERNEL // 2)
     if zero:
@@ -84,7 +90,7 @@ class DeformableAlignment(nn.Module):
     version: "v2" weighs every tap by a predicted modulation in [0,2], "v1" does not.
     """
 
-    def __init__(self, channels, groups, version):
+    def __init__(self, channels: int, groups: int, version: str) -> None:
         super().__init__()
         self.num_offsets = 2 * NUM_TAPS * groups
         self.compare = nn.Sequential(
@@ -97,7 +103,7 @@ class DeformableAlignment(nn.Module):
         self.to_offset = conv3x3(channels, self.num_offsets + num_modulations, zero=True)
         self.conv = conv3x3(channels, channels)
 
-    def forward(self, x, f, mask):
+    def forward(self, x: Tensor, f: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """x, f [N,C,r,r], mask [N,1,r,r] -> aligned f [N,C,r,r], offset [N,2Kg,r,r] in px."""
         predicted = self.to_offset(self.compare(torch.cat([x, f, mask], dim=1)))
         offset, logits = predicted.tensor_split([self.num_offsets], dim=1)
@@ -114,14 +120,16 @@ class FeatureFusion(nn.Module):
         alignment: DeformableAlignment; None merely concatenates (Dual-path Fig. 3(a)).
     """
 
-    def __init__(self, channels, semantic_channels, alignment=None):
+    def __init__(
+        self, channels: int, semantic_channels: int, alignment: DeformableAlignment | None = None
+    ) -> None:
         super().__init__()
         self.from_semantic = nn.Conv2d(semantic_channels, channels, 1)
         self.alignment = alignment
         self.gate = conv3x3(2 * channels + 1, channels)
         self.update = conv3x3(2 * channels, channels, zero=True)
 
-    def forward(self, x, semantic, mask):
+    def forward(self, x: Tensor, semantic: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
         """x [N,C,r,r], semantic [N,C_r,r,r], mask [N,1,R,R] -> fused [N,C,r,r] and the offset
         [N,2Kg,r,r] in px, None without alignment.
 

@@ -1,16 +1,18 @@
 """The feed-forward path: an auto-encoder of gated convolutions, with a slot at each of its
 decoder's scales where features may be fused (SPEC B3)."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 SLOPE = 0.2
 NUM_HALVINGS = 3
 DILATIONS = (1, 2, 4, 8, 1, 2, 4, 8)
 
 
-def decoder_widths(resolution, channels):
+def decoder_widths(resolution: int, channels: int) -> dict[int, int]:
     """{r: channels of the decoder's features at r px}, coarse to fine: s/8, s/4, s/2, s."""
     multiples = (4, 4, 2, 1)
     return {
@@ -19,7 +21,7 @@ def decoder_widths(resolution, channels):
     }
 
 
-def instance_norm2d(channels):
+def instance_norm2d(channels: int) -> nn.Module:
     """Instance norm with a scale and an offset, as a group norm of one channel a group: torch's
     own copies channels-last maps to another layout and back."""
     return nn.GroupNorm(channels, channels)
@@ -29,7 +31,14 @@ class GatedConv2d(nn.Module):
     """lrelu(norm(conv(x))) * sigmoid(conv(x)): a convolution that learns where its input can be
     trusted (Yu et al., "Free-Form Image Inpainting with Gated Convolution", 2019)."""
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, norm=True):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        norm: bool = True,
+    ) -> None:
         super().__init__()
         options = {"stride": stride, "padding": (kernel_size - 1) // 2}
         # A bias would be taken out again by the norm.
@@ -37,7 +46,7 @@ class GatedConv2d(nn.Module):
         self.gate = nn.Conv2d(in_channels, out_channels, kernel_size, **options)
         self.norm = instance_norm2d(out_channels) if norm else nn.Identity()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         feature = F.leaky_relu(self.norm(self.feature(x)), SLOPE)
         return feature * self.gate(x).sigmoid()
 
@@ -45,7 +54,7 @@ class GatedConv2d(nn.Module):
 class DilatedBlock(nn.Module):
     """[N,C,r,r] -> the same: two 3x3 convolutions, the first with holes, added to their input."""
 
-    def __init__(self, channels, dilation):
+    def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
         self.residual = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False),
@@ -55,14 +64,14 @@ class DilatedBlock(nn.Module):
             instance_norm2d(channels),
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return x + self.residual(x)
 
 
 class DecoderStage(nn.Module):
     """x [N,I,r,r] and skip [N,S,2r,2r] -> [N,O,2r,2r]."""
 
-    def __init__(self, in_channels, skip_channels, out_channels, norm):
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int, norm: bool) -> None:
         super().__init__()
         self.up = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.join = nn.Conv2d(
@@ -70,7 +79,7 @@ class DecoderStage(nn.Module):
         )
         self.norm = instance_norm2d(out_channels) if norm else nn.Identity()
 
-    def forward(self, x, skip):
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = F.interpolate(x, scale_factor=2, mode="nearest")
         x = F.leaky_relu(self.up(x), SLOPE)
         return F.leaky_relu(self.norm(self.join(torch.cat([x, skip], dim=1))), SLOPE)
@@ -89,7 +98,9 @@ class FeedForward(nn.Module):
     would take out the picture's mean colour before anything has seen it.
     """
 
-    def __init__(self, resolution, channels, dilations=DILATIONS):
+    def __init__(
+        self, resolution: int, channels: int, dilations: Sequence[int] = DILATIONS
+    ) -> None:
         super().__init__()
         widths = list(decoder_widths(resolution, channels).values())  # s/8 .. s
         self.encoder = nn.ModuleList([GatedConv2d(4, channels, 7, norm=False)])
@@ -104,7 +115,7 @@ class FeedForward(nn.Module):
         )
         self.to_rgb = nn.Conv2d(channels, 3, 3, padding=1)
 
-    def forward(self, masked_image, mask, fuse=lambda x: x):
+    def forward(self, masked_image: Tensor, mask: Tensor, fuse: Callable = lambda x: x) -> Tensor:
         """fuse: the slot, features [N,C,r,r] -> the same, called at s/8, s/4, s/2 and s."""
         x = torch.cat([masked_image, mask], dim=1)
         skips = []

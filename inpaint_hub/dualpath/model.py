@@ -1,7 +1,7 @@
 """DualPathInpainter: the feed-forward path, with the inversion path's features fused into its
 decoder."""
 
-from torch import nn
+from torch import Tensor, nn
 
 from inpaint_hub.dualpath.deformable_fusion import (
     DEFORM_VERSIONS,
@@ -16,7 +16,7 @@ from inpaint_hub.stylegan2.synthesis import channels_at
 FUSIONS = ("deformable", "concat", "none")
 
 
-def offset_groups(channels, groups):
+def offset_groups(channels: int, groups: int | None) -> int:
     """How many groups of `channels` have offsets of their own: 8, or 1 below 64 channels, where
     `groups` is None (SPEC B4).
 
@@ -63,7 +63,7 @@ class DualPathInpainter(HubModel):
         fusion_resolutions: list[int] | None = None,
         deform: str = "v2",
         groups: int | None = None,
-    ):
+    ) -> None:
         super().__init__()
         if resolution not in [2**k for k in range(5, 11)]:
             raise ValueError(
@@ -89,11 +89,11 @@ class DualPathInpainter(HubModel):
             self.fusions[str(r)] = FeatureFusion(widths[r], semantic_channels, alignment)
 
     @property
-    def fusion_resolutions(self):
+    def fusion_resolutions(self) -> list[int]:
         """Sides of the feature maps F_s that forward reads, in px, coarse to fine."""
         return [int(r) for r in self.fusions]
 
-    def grow_from(self, smaller):
+    def grow_from(self, smaller: nn.Module) -> None:
         """Copy an inpainter of half the resolution, each layer to its place from the coarsest scale
         on; what does not fit the generator's features there begins anew (SPEC G7).
 
@@ -109,7 +109,13 @@ class DualPathInpainter(HubModel):
         fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
         self.load_state_dict(fitting, strict=False)
 
-    def forward(self, masked_image, mask, semantic_features=None, return_offsets=False):
+    def forward(
+        self,
+        masked_image: Tensor,
+        mask: Tensor,
+        semantic_features: dict[int, Tensor] | None = None,
+        return_offsets: bool = False,
+    ) -> Tensor | tuple[Tensor, dict[int, Tensor]]:
         """Args: semantic_features {r: [N,C_r,r,r]}, as SynthesisNetwork.forward returns them with
         return_features; more resolutions than fusion_resolutions may be there. Returns the picture,
         or with return_offsets (picture, {r: offset [N,2Kg,r,r] in px}), {} without deformable
@@ -132,7 +138,7 @@ class DualPathInpainter(HubModel):
             )
         offsets = {}
 
-        def fuse(x):
+        def fuse(x: Tensor) -> Tensor:
             r = int(x.shape[-1])  # a number while it is traced, too
             if str(r) in self.fusions:
                 x, offset = self.fusions[str(r)](x, semantic_features[r], mask)
@@ -144,7 +150,7 @@ class DualPathInpainter(HubModel):
         return (generated, offsets) if return_offsets else generated
 
 
-def _checked(fusion_resolutions, possible):
+def _checked(fusion_resolutions: list[int] | None, possible: list[int]) -> list[int]:
     if fusion_resolutions is None:
         return possible[:-1]
     if not fusion_resolutions or set(fusion_resolutions) - set(possible):

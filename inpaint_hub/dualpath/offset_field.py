@@ -5,20 +5,23 @@ import math
 
 import numpy as np
 from PIL import Image, ImageDraw
+from torch import Tensor
 
 NUM_ARROWS = 16  # along a side, at most
 HEAD = 0.35  # of an arrow's length
 MIN_SHAFT_PX = 1.0
 
 
-def mean_offset(offset):
+def mean_offset(offset: Tensor) -> Tensor:
     """Offset [N,2Kg,r,r] in px -> (dy, dx) [N,2,r,r] in px, the mean over taps and groups: from
     each place to where the fusion reads the generator's features instead."""
     n, _, height, width = offset.shape
     return offset.reshape(n, -1, 2, height, width).mean(dim=1)
 
 
-def draw_arrows(pixels, field, side_px=512, stretch=1.0):
+def draw_arrows(
+    pixels: np.ndarray, field: np.ndarray, side_px: int = 512, stretch: float = 1.0
+) -> Image.Image:
     """PIL picture of side_px with the field's arrows, coloured by their direction.
 
     Args:
@@ -43,7 +46,7 @@ def draw_arrows(pixels, field, side_px=512, stretch=1.0):
     return picture
 
 
-def _arrow(canvas, start, end, width):
+def _arrow(canvas: ImageDraw.ImageDraw, start: np.ndarray, end: np.ndarray, width: int) -> None:
     dx, dy = end[0] - start[0], end[1] - start[1]
     length, angle = math.hypot(dx, dy), math.atan2(dy, dx)
     hue = angle / (2 * math.pi) % 1

@@ -4,9 +4,11 @@ A trunk gives three maps at e/4, e/8 and e/16; the pyramid carries the coarse on
 ones.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from inpaint_hub.hub import HubModel
 
@@ -14,12 +16,12 @@ from inpaint_hub.hub import HubModel
 class SqueezeExcitation(nn.Module):
     """Scales each channel by a gate computed from the means of all channels (Hu et al., 2018)."""
 
-    def __init__(self, channels, reduction=16):
+    def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
         self.down = nn.Conv2d(channels, channels // reduction, 1, bias=False)
         self.up = nn.Conv2d(channels // reduction, channels, 1, bias=False)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         gate = self.up(F.relu(self.down(x.mean(dim=(2, 3), keepdim=True))))
         return x * gate.sigmoid()
 
@@ -28,7 +30,7 @@ class IRSEUnit(nn.Module):
     """Improved residual unit with squeeze-and-excitation, as in ArcFace's trunk (Deng et al.,
     2019)."""
 
-    def __init__(self, in_channels, channels, stride):
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
         if in_channels == channels:
             self.shortcut = nn.MaxPool2d(1, stride)
@@ -45,14 +47,14 @@ class IRSEUnit(nn.Module):
             SqueezeExcitation(channels),
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.shortcut(x) + self.residual(x)
 
 
 class BasicBlock(nn.Module):
     """ResNet's two-convolution block (He et al., 2016)."""
 
-    def __init__(self, in_channels, channels, stride):
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
         self.residual = nn.Sequential(
             nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False),
@@ -67,14 +69,14 @@ class BasicBlock(nn.Module):
                 nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
             )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.shortcut(x) + self.residual(x))
 
 
 class SmallBlock(nn.Module):
     """Strided convolution and a residual pair, group-normalised: works at any batch size."""
 
-    def __init__(self, in_channels, channels, stride):
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
         self.down = nn.Conv2d(in_channels, channels, 3, stride, 1)
         self.residual = nn.Sequential(
@@ -86,7 +88,7 @@ class SmallBlock(nn.Module):
             nn.Conv2d(channels, channels, 3, 1, 1),
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         x = self.down(x)
         return x + self.residual(x)
 
@@ -94,7 +96,15 @@ class SmallBlock(nn.Module):
 class Trunk(nn.Module):
     """Stem and four stages; the last three stages' outputs are the taps e/4, e/8, e/16."""
 
-    def __init__(self, stem, block, in_channels, widths, depths, strides):
+    def __init__(
+        self,
+        stem: nn.Module,
+        block: Callable,
+        in_channels: int,
+        widths: list[int],
+        depths: list[int],
+        strides: list[int],
+    ) -> None:
         super().__init__()
         self.stem = stem
         self.stages = nn.ModuleList()
@@ -105,7 +115,7 @@ class Trunk(nn.Module):
             in_channels = width
         self.channels = widths[1:]
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> list[Tensor]:
         taps = []
         x = self.stem(x)
         for stage in self.stages:
@@ -114,7 +124,7 @@ class Trunk(nn.Module):
         return taps[1:]
 
 
-def irse50(in_channels, width):
+def irse50(in_channels: int, width: int) -> nn.Module:
     """pSp's trunk; `width` (64 there) is the first stage's channels, the others grow from it."""
     stem = nn.Sequential(
         nn.Conv2d(in_channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width)
@@ -123,7 +133,7 @@ def irse50(in_channels, width):
     return Trunk(stem, IRSEUnit, width, widths, [3, 4, 14, 3], [2, 2, 2, 2])
 
 
-def resnet34(in_channels, width):
+def resnet34(in_channels: int, width: int) -> nn.Module:
     """ResNet-34 without its max-pool, as ReStyle uses it outside the face domain."""
     stem = nn.Sequential(
         nn.Conv2d(in_channels, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), nn.PReLU(width)
@@ -132,7 +142,7 @@ def resnet34(in_channels, width):
     return Trunk(stem, BasicBlock, width, widths, [3, 4, 6, 3], [1, 2, 2, 2])
 
 
-def small(in_channels, width):
+def small(in_channels: int, width: int) -> nn.Module:
     """One block a stage: for CPUs and tests."""
     widths = [width, 2 * width, 4 * width, 8 * width]
     return Trunk(nn.Identity(), SmallBlock, in_channels, widths, [1, 1, 1, 1], [2, 2, 2, 2])
@@ -146,25 +156,25 @@ class FeaturePyramid(nn.Module):
     """[N,I,e,e] -> [coarse, middle, fine], each [N,out_channels,...]: top-down sums with 1x1
     laterals."""
 
-    def __init__(self, trunk):
+    def __init__(self, trunk: nn.Module) -> None:
         super().__init__()
         self.trunk = trunk
         fine, middle, self.out_channels = trunk.channels
         self.lateral_middle = nn.Conv2d(middle, self.out_channels, 1)
         self.lateral_fine = nn.Conv2d(fine, self.out_channels, 1)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> list[Tensor]:
         fine, middle, coarse = self.trunk(x)
         middle = upsampled_to(coarse, middle) + self.lateral_middle(middle)
         fine = upsampled_to(middle, fine) + self.lateral_fine(fine)
         return [coarse, middle, fine]
 
 
-def upsampled_to(x, like):
+def upsampled_to(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=True)
 
 
-def encoder_input(masked_image, mask, size, mask_channel):
+def encoder_input(masked_image: Tensor, mask: Tensor, size: int, mask_channel: bool) -> Tensor:
     """[N,3,H,W] and [N,1,H,W] -> [N,4 or 3,size,size]; larger pictures are averaged down."""
     x = torch.cat([masked_image, mask], dim=1) if mask_channel else masked_image
     if x.shape[-1] == size and x.shape[-2] == size:
@@ -172,7 +182,7 @@ def encoder_input(masked_image, mask, size, mask_channel):
     return F.interpolate(x, (size, size), mode="area")
 
 
-def build_backbone(name, in_channels, width):
+def build_backbone(name: str, in_channels: int, width: int) -> nn.Module:
     """FeaturePyramid over the trunk `name`: irse50 | resnet34 | small.
 
     Raises: ValueError for another name, or a width its gates or groups do not divide.
@@ -195,17 +205,17 @@ class EncoderTrunk(HubModel):
     Picture [N,in_channels,e,e] -> its maps at e/4, e/8 and e/16.
     """
 
-    def __init__(self, *, in_channels: int = 3, width: int = 64):
+    def __init__(self, *, in_channels: int = 3, width: int = 64) -> None:
         super().__init__()
         self.in_channels, self.width = in_channels, width
         self.trunk = irse50(in_channels, width)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> list[Tensor]:
         return self.trunk(x)
 
 
 @torch.no_grad()
-def start_trunk(pyramid, trunk):
+def start_trunk(pyramid: nn.Module, trunk: nn.Module) -> nn.Module:
     """Copy a trunk's weights into a FeaturePyramid's. Where the pyramid alone is shown the mask,
     the mask changes nothing at first (SPEC A2).
 

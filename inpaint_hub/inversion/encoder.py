@@ -1,5 +1,7 @@
 """What every encoder of the package is: a network whose code is a latent of the generator."""
 
+from torch import Tensor, nn
+
 from inpaint_hub.hub import HubModel
 from inpaint_hub.stylegan2.latents import FWLatent
 
@@ -11,10 +13,16 @@ class InversionEncoder(HubModel):
     Training needs what else a code holds, filling the latent alone: `invert` is both in one.
     """
 
-    def latent_of(self, code, gan=None) -> FWLatent:
+    def latent_of(self, code: Tensor | tuple, gan: nn.Module | None = None) -> FWLatent:
         """The latent of what forward returned; gan: the generator, where a code is no w yet."""
         raise NotImplementedError
 
-    def invert(self, masked_image, mask, gan=None, **options) -> FWLatent:
+    def invert(
+        self,
+        masked_image: Tensor,
+        mask: Tensor,
+        gan: nn.Module | None = None,
+        **options: Tensor | None,
+    ) -> FWLatent:
         """The latent whose picture goes on from what is known; options: forward's."""
         return self.latent_of(self(masked_image, mask, **options), gan)

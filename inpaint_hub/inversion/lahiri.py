@@ -1,6 +1,8 @@
 """One-shot latent prediction (Lahiri et al., "Prior Guided GAN Based Semantic Inpainting", CVPR
 2020; SPEC D), the rival of the Dual-path poster's table: a network in place of Yeh's search."""
 
+from torch import Tensor, nn
+
 from inpaint_hub.inversion.backbone import build_backbone, encoder_input
 from inpaint_hub.inversion.encoder import InversionEncoder
 from inpaint_hub.inversion.style_heads import MapToStyle, check_input_size
@@ -33,7 +35,7 @@ class LahiriEncoder(InversionEncoder):
         backbone_width: int = 32,
         mask_channel: bool = True,
         style_channels: int = 512,
-    ):
+    ) -> None:
         super().__init__()
         self.resolution, self.mask_channel = resolution, mask_channel
         self.input_size = input_size or min(resolution, 256)
@@ -42,10 +44,10 @@ class LahiriEncoder(InversionEncoder):
         self.trunk = trunk
         self.to_z = MapToStyle(self.input_size // 16, trunk.channels[-1], style_channels, z_dim)
 
-    def latent_of(self, code, gan=None):
+    def latent_of(self, code: Tensor, gan: nn.Module | None = None) -> FWLatent:
         """The predicted z, mapped by the generator."""
         return FWLatent(gan.map(code.to(gan.dtype)))
 
-    def forward(self, masked_image, mask):
+    def forward(self, masked_image: Tensor, mask: Tensor) -> Tensor:
         x = encoder_input(masked_image, mask, self.input_size, self.mask_channel)
         return self.to_z(self.trunk(x)[-1])

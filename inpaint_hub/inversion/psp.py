@@ -1,7 +1,7 @@
 """pSp's encoder, shown masked pictures: one style head per generator layer (SPEC D)."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from inpaint_hub.inversion.backbone import build_backbone, encoder_input
 from inpaint_hub.inversion.encoder import InversionEncoder
@@ -36,7 +36,7 @@ class PSPEncoder(InversionEncoder):
         mask_channel: bool = True,
         style_channels: int = 512,
         delta_rows: bool = False,
-    ):
+    ) -> None:
         super().__init__()
         self.resolution, self.mask_channel = resolution, mask_channel
         self.delta_rows = delta_rows
@@ -50,11 +50,11 @@ class PSPEncoder(InversionEncoder):
         )
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
-    def set_w_avg(self, w_avg):
+    def set_w_avg(self, w_avg: Tensor) -> None:
         """Codes are offsets from this mean latent [w_dim] (pSp's start_from_latent_avg)."""
         self.w_avg.copy_(w_avg)
 
-    def grow_from(self, smaller):
+    def grow_from(self, smaller: nn.Module) -> None:
         """Copy an encoder for half the resolution, of the same input_size; the new rows of ws begin
         as its last (SPEC G7).
 
@@ -65,11 +65,11 @@ class PSPEncoder(InversionEncoder):
             with_more_rows(smaller.state_dict(), "map_to_style", num_ws(self.resolution))
         )
 
-    def latent_of(self, code, gan=None):
+    def latent_of(self, code: Tensor, gan: nn.Module | None = None) -> FWLatent:
         """W+ alone: the generator sees nothing but the codes (InvertFill Eq. (2))."""
         return FWLatent(code)
 
-    def forward(self, masked_image, mask):
+    def forward(self, masked_image: Tensor, mask: Tensor) -> Tensor:
         levels = self.backbone(
             encoder_input(masked_image, mask, self.input_size, self.mask_channel)
         )

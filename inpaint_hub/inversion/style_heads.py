@@ -4,20 +4,20 @@
 import math
 
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from inpaint_hub.stylegan2.layers import EqualLinear
 
 FIRST_MIDDLE, FIRST_FINE = 3, 7
 
 
-def level_of(ws_index):
+def level_of(ws_index: int) -> int:
     """Level that feeds a row of ws: 0 coarse (rows 0-2), 1 middle (3-6), 2 fine (7 and up), at
     every size."""
     return (ws_index >= FIRST_MIDDLE) + (ws_index >= FIRST_FINE)
 
 
-def check_input_size(input_size):
+def check_input_size(input_size: int) -> None:
     """Raises: ValueError unless the pyramid's coarsest map, input_size / 16, is at least 2 px."""
     if input_size < 32 or input_size & (input_size - 1):
         raise ValueError(
@@ -30,7 +30,7 @@ class MapToStyle(nn.Module):
     """[N,in_channels,spatial,spatial] -> [N,w_dim]: strided convolutions down to 1x1, then a linear
     layer."""
 
-    def __init__(self, spatial, in_channels, channels, w_dim):
+    def __init__(self, spatial: int, in_channels: int, channels: int, w_dim: int) -> None:
         super().__init__()
         widths = [in_channels] + [channels] * int(math.log2(spatial))
         self.convs = nn.ModuleList(
@@ -38,7 +38,7 @@ class MapToStyle(nn.Module):
         )
         self.linear = EqualLinear(channels, w_dim)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         for conv in self.convs:
             x = F.leaky_relu(conv(x), 0.01)
         return self.linear(x.flatten(1))

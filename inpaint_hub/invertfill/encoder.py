@@ -4,7 +4,7 @@ A1-A7)."""
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from inpaint_hub.inversion.backbone import build_backbone, encoder_input
 from inpaint_hub.inversion.encoder import InversionEncoder
@@ -74,7 +74,7 @@ class InvertFillEncoder(InversionEncoder):
         branch_channel_max: int = 128,
         mean_offset: bool = False,
         noise_levels: str = "none",
-    ):
+    ) -> None:
         super().__init__()
         if fw_mode not in FW_MODES:
             raise ValueError(f"fw_mode is {fw_mode!r}, expected one of {FW_MODES}")
@@ -113,7 +113,7 @@ class InvertFillEncoder(InversionEncoder):
         elif fw_mode == "rgb":
             self.image_branch = RGBBranch(fw_resolutions)
 
-    def _checked(self, fw_resolutions):
+    def _checked(self, fw_resolutions: list[int] | None) -> list[int]:
         possible = [2**k for k in range(2, self.resolution.bit_length())]
         if fw_resolutions is None:
             return possible
@@ -124,7 +124,7 @@ class InvertFillEncoder(InversionEncoder):
             )
         return sorted(fw_resolutions)
 
-    def initialise_latents(self, w_mean, w_std):
+    def initialise_latents(self, w_mean: Tensor, w_std: Tensor) -> None:
         """Start inside the generator's domain, from w's mean and standard deviation, each [w_dim]
         (SPEC A5)."""
         self.w_avg.copy_(w_mean)
@@ -132,7 +132,7 @@ class InvertFillEncoder(InversionEncoder):
         for layer in self.pre_modulation or []:
             layer.initialise(start, w_std)
 
-    def grow_from(self, smaller):
+    def grow_from(self, smaller: nn.Module) -> None:
         """Copy an encoder for half the resolution, of the same input_size; the new rows of ws begin
         as its last, and what noise may change is learned anew (SPEC G7).
 
@@ -146,18 +146,20 @@ class InvertFillEncoder(InversionEncoder):
         if self.fw_mode != "none":
             self.image_branch.grow_from(smaller.image_branch)
 
-    def co_modulate(self, ws, offset):
+    def co_modulate(self, ws: Tensor, offset: Tensor) -> Tensor:
         """ws [N,L,w_dim] moved by gate * offset in the rows of noise_levels; offset [N,w_dim]:
         mapped random latents minus the generator's w_avg."""
         moved = torch.zeros_like(ws)
         moved[:, -len(self.noise_gate) :] = self.noise_gate * offset[:, None]
         return ws + moved
 
-    def latent_of(self, code, gan=None):
+    def latent_of(self, code: InvertFillOutput, gan: nn.Module | None = None) -> FWLatent:
         """F&W+: the codes, and what I_m adds inside the generator (InvertFill Eq. (3))."""
         return code.latent
 
-    def forward(self, masked_image, mask, mean_latent=None):
+    def forward(
+        self, masked_image: Tensor, mask: Tensor, mean_latent: Tensor | None = None
+    ) -> InvertFillOutput:
         """mean_latent [w_dim]: what codes are added to in place of w_avg, with mean_offset.
 
         Raises: ValueError for a picture that is not s by s: its features would not fit the

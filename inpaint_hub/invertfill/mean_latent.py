@@ -7,6 +7,7 @@ the only assignment that agrees with its text.
 """
 
 import torch
+from torch import Tensor, nn
 
 MODES = ("soft", "static")
 
@@ -31,15 +32,15 @@ class SoftMeanLatent:
 
     def __init__(
         self,
-        mapping,
+        mapping: nn.Module,
         *,
-        mode="soft",
-        tau=1e-3,
-        num_mean_samples=16,
-        arrival_tolerance=0.05,
-        w_avg,
-        generator,
-    ):
+        mode: str = "soft",
+        tau: float = 1e-3,
+        num_mean_samples: int = 16,
+        arrival_tolerance: float = 0.05,
+        w_avg: Tensor,
+        generator: torch.Generator,
+    ) -> None:
         if mode not in MODES:
             raise ValueError(f"mode is {mode!r}, expected one of {MODES}")
         if not 0 <= tau <= 1:
@@ -64,16 +65,16 @@ class SoftMeanLatent:
         self.num_resamplings = 0  # targets that were reached so far
 
     @torch.no_grad()
-    def sample(self, like):
+    def sample(self, like: Tensor) -> Tensor:
         """Mean of num_mean_samples new mapped latents, [w_dim]."""
         z = torch.randn(self.num_mean_samples, self.mapping.z_dim, generator=self.generator)
         return self.mapping(z.to(like)).mean(dim=0)
 
-    def gap(self):
+    def gap(self) -> Tensor:
         return (self.w_bar_online - self.w_bar_target).norm()
 
     @torch.no_grad()
-    def step(self):
+    def step(self) -> None:
         """One update; call once per training iteration."""
         if self.mode == "static":
             return
@@ -83,7 +84,7 @@ class SoftMeanLatent:
             self.first_gap = self.gap()
             self.num_resamplings += 1
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Tensor]:
         return {
             "w_bar_online": self.w_bar_online,
             "w_bar_target": self.w_bar_target,
@@ -92,7 +93,7 @@ class SoftMeanLatent:
             "num_resamplings": self.num_resamplings,
         }
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.w_bar_online = state["w_bar_online"].to(self.w_bar_online)
         self.w_bar_target = state["w_bar_target"].to(self.w_bar_target)
         self.first_gap = state["first_gap"].to(self.first_gap)

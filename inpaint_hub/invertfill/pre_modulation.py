@@ -2,12 +2,12 @@
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from inpaint_hub.inversion.style_heads import level_of
 
 
-def instance_norm(codes, eps=1e-5):
+def instance_norm(codes: Tensor, eps: float = 1e-5) -> Tensor:
     """codes [N,3,w_dim] -> the same, each row with mean 0 and standard deviation 1 over its w_dim
     entries.
 
@@ -33,7 +33,9 @@ class PreModulation(nn.Module):
         shared_fc: one leaky-ReLU layer in front of both.
     """
 
-    def __init__(self, w_dim, level, beta_sees_w=False, shared_fc=False):
+    def __init__(
+        self, w_dim: int, level: int, beta_sees_w: bool = False, shared_fc: bool = False
+    ) -> None:
         super().__init__()
         self.level, self.beta_sees_w = level, beta_sees_w
         self.shared = nn.Linear(w_dim, w_dim) if shared_fc else None
@@ -42,14 +44,14 @@ class PreModulation(nn.Module):
         for linear in (self.gamma, self.beta):
             nn.init.normal_(linear.weight, std=0.01)
 
-    def initialise(self, w_mean, w_std):
+    def initialise(self, w_mean: Tensor, w_std: Tensor) -> None:
         """Start inside the generator's domain: w* is then about w_mean + w_std * N(0, 1) (SPEC
         A5)."""
         with torch.no_grad():
             self.gamma.bias.copy_(w_std)
             self.beta.bias.copy_(w_mean)
 
-    def forward(self, level_codes, normalised, structure):
+    def forward(self, level_codes: Tensor, normalised: Tensor, structure: Tensor) -> Tensor:
         """Each [N,3,w_dim] -> w*_l [N,w_dim]."""
         S = structure[:, self.level]
         if self.shared is not None:
@@ -58,7 +60,9 @@ class PreModulation(nn.Module):
         return self.gamma(S) * normalised[:, self.level] + self.beta(seen)
 
 
-def build_pre_modulation(num_ws, w_dim, beta_sees_w, shared_fc):
+def build_pre_modulation(
+    num_ws: int, w_dim: int, beta_sees_w: bool, shared_fc: bool
+) -> nn.ModuleList:
     """One PreModulation for every row of ws."""
     return nn.ModuleList(
         PreModulation(w_dim, level_of(row), beta_sees_w, shared_fc) for row in range(num_ws)

@@ -4,7 +4,7 @@ channel."""
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from inpaint_hub.hub import HubModel
 from inpaint_hub.stylegan2.growth import begin_as, check_growth
@@ -15,17 +15,17 @@ from inpaint_hub.stylegan2.synthesis import channels_at
 class ResidualBlock(nn.Module):
     """[N,I,r,r] -> [N,O,r/2,r/2]: two convolutions beside a 1x1 skip, their sum over sqrt(2)."""
 
-    def __init__(self, in_channels, out_channels):
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = EqualConv2d(in_channels, in_channels, 3, activation="lrelu")
         self.down_conv = EqualConv2d(in_channels, out_channels, 3, down=True, activation="lrelu")
         self.skip = EqualConv2d(in_channels, out_channels, 1, down=True, bias=False)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return (self.down_conv(self.conv(x)) + self.skip(x)) * math.sqrt(0.5)
 
 
-def minibatch_stddev(x, group_size=4):
+def minibatch_stddev(x: Tensor, group_size: int = 4) -> Tensor:
     """x [N,C,H,W] -> [N,C+1,H,W]: a constant channel with the mean standard deviation inside each
     group.
 
@@ -53,7 +53,7 @@ class StyleGAN2Discriminator(HubModel):
         channel_max: int = 512,
         mask_channel: bool = False,
         mbstd_group_size: int = 4,
-    ):
+    ) -> None:
         super().__init__()
         self.resolution = resolution
         self.mask_channel, self.mbstd_group_size = mask_channel, mbstd_group_size
@@ -65,7 +65,7 @@ class StyleGAN2Discriminator(HubModel):
         self.fc = EqualLinear(widths[-1] * 16, widths[-1], activation="lrelu")
         self.out = EqualLinear(widths[-1], 1)
 
-    def forward(self, image, mask=None):
+    def forward(self, image: Tensor, mask: Tensor | None = None) -> Tensor:
         if self.mask_channel != (mask is not None):
             raise ValueError(
                 f"mask is {'given' if mask is not None else 'missing'} but mask_channel="
@@ -79,7 +79,7 @@ class StyleGAN2Discriminator(HubModel):
         return self.out(self.fc(x.flatten(1)))
 
     @torch.no_grad()
-    def start_from(self, judge):
+    def start_from(self, judge: nn.Module) -> bool:
         """Copy a discriminator of the same size; where only this one is shown the mask, the mask
         changes nothing at first. Returns whether their layers fit."""
         sizes = ("resolution", "channel_base", "channel_max")
@@ -94,7 +94,7 @@ class StyleGAN2Discriminator(HubModel):
         return True
 
     @torch.no_grad()
-    def grow_from(self, smaller):
+    def grow_from(self, smaller: nn.Module) -> None:
         """Copy a discriminator of half the resolution; the judgement is then its own of the
         down-sampled picture, until the new block learns to add to it (SPEC G7).
 

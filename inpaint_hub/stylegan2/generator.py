@@ -1,6 +1,7 @@
 """StyleGAN2 generator G as a Hub model (Karras et al., CVPR 2020; SPEC C)."""
 
 import torch
+from torch import Tensor, nn
 
 from inpaint_hub.hub import HubModel
 from inpaint_hub.stylegan2.growth import check_growth
@@ -30,7 +31,7 @@ class StyleGAN2Generator(HubModel):
         channel_base: int = 32768,
         channel_max: int = 512,
         mapping_lr_multiplier: float = 0.01,
-    ):
+    ) -> None:
         super().__init__()
         self.resolution, self.z_dim, self.w_dim = resolution, z_dim, w_dim
         self.channel_base, self.channel_max = channel_base, channel_max
@@ -39,18 +40,18 @@ class StyleGAN2Generator(HubModel):
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     @property
-    def num_ws(self):
+    def num_ws(self) -> int:
         return self.synthesis.num_ws
 
     @property
-    def resolutions(self):
+    def resolutions(self) -> list[int]:
         """[4, 8, ..., s]."""
         return self.synthesis.resolutions
 
-    def channels_at(self, resolution):
+    def channels_at(self, resolution: int) -> int:
         return channels_at(resolution, self.channel_base, self.channel_max)
 
-    def map(self, z, truncation_psi=1.0):
+    def map(self, z: Tensor, truncation_psi: float = 1.0) -> Tensor:
         """z [N,z_dim] -> ws [N,L,w_dim], one w for all layers; psi < 1 pulls towards w_avg."""
         w = self.mapping(z)
         if truncation_psi != 1.0:
@@ -59,14 +60,14 @@ class StyleGAN2Generator(HubModel):
 
     def forward(
         self,
-        z,
-        truncation_psi=1.0,
-        noise_mode="const",
-        generator=None,
-        mixing_z=None,
-        crossover=None,
-        return_ws=False,
-    ):
+        z: Tensor,
+        truncation_psi: float = 1.0,
+        noise_mode: str = "const",
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        mixing_z: Tensor | None = None,
+        crossover: Tensor | None = None,
+        return_ws: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """mixing_z [N,z_dim] with crossover [N] (int): sample n's style vectors from row
         crossover[n] on come from mixing_z (style mixing regularisation). return_ws: (picture, ws
         [N,L,w_dim])."""
@@ -79,7 +80,7 @@ class StyleGAN2Generator(HubModel):
         return (picture, ws) if return_ws else picture
 
     @torch.no_grad()
-    def grow_from(self, smaller):
+    def grow_from(self, smaller: nn.Module) -> None:
         """Copy a generator of half the resolution; the picture is then its picture, up-sampled,
         until the new block learns to add to it (SPEC G7).
 
@@ -92,7 +93,9 @@ class StyleGAN2Generator(HubModel):
         self.synthesis.blocks[str(self.resolution)].to_rgb.conv.weight.zero_()
 
     @torch.no_grad()
-    def w_statistics(self, num_samples=10_000, generator=None):
+    def w_statistics(
+        self, num_samples: int = 10_000, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of w, each [w_dim] float32, over `num_samples` mapped z ~
         N(0, I)."""
         z = torch.randn(num_samples, self.z_dim, generator=generator).to(self.w_avg)
@@ -100,13 +103,15 @@ class StyleGAN2Generator(HubModel):
         return w.mean(dim=0), w.std(dim=0)
 
     @torch.no_grad()
-    def update_w_avg(self, num_samples=10_000, generator=None):
+    def update_w_avg(
+        self, num_samples: int = 10_000, generator: torch.Generator | None = None
+    ) -> None:
         """Set w_avg to the mean of `num_samples` mapped latents; called after training, never by
         forward."""
         self.w_avg.copy_(self.w_statistics(num_samples, generator)[0])
 
 
-def mix_styles(ws, others, crossover):
+def mix_styles(ws: Tensor, others: Tensor, crossover: Tensor) -> Tensor:
     """Style mixing (Karras et al., CVPR 2019): row by row of ws [N,L,w_dim], from row crossover[n]
     on those of `others`; crossover [N] (int)."""
     row = torch.arange(ws.shape[1], device=ws.device)

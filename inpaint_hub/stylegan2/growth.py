@@ -3,12 +3,15 @@
 Every network that can has a `grow_from`; what they share stands here.
 """
 
+from collections.abc import Iterable
+
 import torch
+from torch import Tensor, nn
 
 from inpaint_hub.stylegan2.layers import LRELU_GAIN, LRELU_SLOPE
 
 
-def check_growth(model, smaller, free=()):
+def check_growth(model: nn.Module, smaller: nn.Module, free: Iterable[str] = ()) -> None:
     """Raises: ValueError unless `smaller` is `model` at half the resolution, layer for layer; the
     settings `free` may differ."""
     wanted = {**model.config, "resolution": model.config["resolution"] // 2}
@@ -21,7 +24,7 @@ def check_growth(model, smaller, free=()):
         )
 
 
-def with_more_rows(state, name, num_ws):
+def with_more_rows(state: dict[str, Tensor], name: str, num_ws: int) -> dict[str, Tensor]:
     """State dict whose ModuleList `name`, one member for each row of ws, has num_ws of them: the
     new ones are copies of the last."""
     members = [key for key in state if key.startswith(f"{name}.")]
@@ -34,7 +37,9 @@ def with_more_rows(state, name, num_ws):
 
 
 @torch.no_grad()
-def begin_as(seen, from_rgb, conv, down_conv, gain=1.0):
+def begin_as(
+    seen: nn.Module, from_rgb: nn.Module, conv: nn.Module, down_conv: nn.Module, gain: float = 1.0
+) -> bool:
     """Let three activated EqualConv2d, the last of them strided, begin as `gain` times the 1x1
     convolution `seen` of the blurred and halved picture. Returns whether there was room: they need
     two channels for each of the picture's, and stay as they are with fewer.
@@ -52,7 +57,7 @@ def begin_as(seen, from_rgb, conv, down_conv, gain=1.0):
     return True
 
 
-def set_centre(conv, matrix):
+def set_centre(conv: nn.Module, matrix: Tensor) -> None:
     """Let the first outputs of an EqualConv2d be `matrix` [O,I] times the first inputs, pixel by
     pixel."""
     outputs, inputs = matrix.shape

@@ -4,7 +4,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from inpaint_hub.stylegan2.resample import blur
 
@@ -12,7 +12,7 @@ LRELU_SLOPE = 0.2
 LRELU_GAIN = math.sqrt(2)
 
 
-def scaled_lrelu(x):
+def scaled_lrelu(x: Tensor) -> Tensor:
     """Leaky ReLU of slope 0.2 times sqrt(2), which keeps unit variance; any shape."""
     return F.leaky_relu(x, LRELU_SLOPE) * LRELU_GAIN
 
@@ -26,8 +26,13 @@ class EqualLinear(nn.Module):
     """
 
     def __init__(
-        self, in_features, out_features, bias_init=0.0, lr_multiplier=1.0, activation=None
-    ):
+        self,
+        in_features: int,
+        out_features: int,
+        bias_init: float = 0.0,
+        lr_multiplier: float = 1.0,
+        activation: str | None = None,
+    ) -> None:
         super().__init__()
         assert activation in (None, "lrelu"), activation
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
@@ -36,7 +41,7 @@ class EqualLinear(nn.Module):
         self.bias_gain = lr_multiplier
         self.activation = activation
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         y = F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
         return scaled_lrelu(y) if self.activation == "lrelu" else y
 
@@ -48,8 +53,14 @@ class EqualConv2d(nn.Module):
     """
 
     def __init__(
-        self, in_channels, out_channels, kernel_size, down=False, bias=True, activation=None
-    ):
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        down: bool = False,
+        bias: bool = True,
+        activation: str | None = None,
+    ) -> None:
         super().__init__()
         assert activation in (None, "lrelu"), activation
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
@@ -59,7 +70,7 @@ class EqualConv2d(nn.Module):
         self.down = down
         self.activation = activation
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         weight = self.weight * self.weight_gain
         if self.down and self.kernel_size == 1:
             y = F.conv2d(blur(x, padding=1, stride=2), weight, self.bias)
@@ -78,7 +89,15 @@ class ModulatedConv2d(nn.Module):
     the same linear map as a weight per sample (SPEC C3), with one dense kernel for the whole batch.
     """
 
-    def __init__(self, in_channels, out_channels, kernel_size, w_dim, up=False, demodulate=True):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        w_dim: int,
+        up: bool = False,
+        demodulate: bool = True,
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
         self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
@@ -87,7 +106,7 @@ class ModulatedConv2d(nn.Module):
         self.up = up
         self.demodulate = demodulate
 
-    def demodulation(self, style):
+    def demodulation(self, style: Tensor) -> Tensor:
         """style [N,I] -> [N,O]: 1 / norm of each output channel's modulated weight (Karras et al.,
         CVPR 2020, Eq. (3)).
 
@@ -98,7 +117,7 @@ class ModulatedConv2d(nn.Module):
             energy = (self.weight.float() * self.weight_gain).square().sum(dim=(2, 3))
             return (style.float().square() @ energy.t() + 1e-8).rsqrt()
 
-    def forward(self, x, w):
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
         style = self.affine(w)
         x = x * style.to(x.dtype)[:, :, None, None]
         weight = self.weight * self.weight_gain
@@ -115,14 +134,18 @@ class ModulatedConv2d(nn.Module):
 class StyledConv(nn.Module):
     """Modulated convolution, noise, bias, leaky ReLU: x [N,I,r,r] -> [N,O,R,R] (SPEC C4)."""
 
-    def __init__(self, in_channels, out_channels, w_dim, resolution, up=False):
+    def __init__(
+        self, in_channels: int, out_channels: int, w_dim: int, resolution: int, up: bool = False
+    ) -> None:
         super().__init__()
         self.conv = ModulatedConv2d(in_channels, out_channels, 3, w_dim, up=up)
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
 
-    def noise(self, x, mode, generator):
+    def noise(
+        self, x: Tensor, mode: str, generator: torch.Generator | list[torch.Generator] | None
+    ) -> Tensor | None:
         if mode == "none":
             return None
         if mode == "const":
@@ -136,7 +159,13 @@ class StyledConv(nn.Module):
         device = x.device if generator is None else generator.device
         return torch.randn(len(x), *shape, generator=generator, device=device).to(x)
 
-    def forward(self, x, w, noise_mode="const", generator=None):
+    def forward(
+        self,
+        x: Tensor,
+        w: Tensor,
+        noise_mode: str = "const",
+        generator: torch.Generator | list[torch.Generator] | None = None,
+    ) -> Tensor:
         x = self.conv(x, w)
         noise = self.noise(x, noise_mode, generator)
         if noise is not None:
@@ -148,10 +177,10 @@ class ToRGB(nn.Module):
     """Features [N,C,r,r] -> picture [N,3,r,r] by a modulated 1x1 convolution without
     demodulation."""
 
-    def __init__(self, in_channels, w_dim):
+    def __init__(self, in_channels: int, w_dim: int) -> None:
         super().__init__()
         self.conv = ModulatedConv2d(in_channels, 3, 1, w_dim, demodulate=False)
         self.bias = nn.Parameter(torch.zeros(3))
 
-    def forward(self, x, w):
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
         return self.conv(x, w) + self.bias.to(x.dtype)[None, :, None, None]

@@ -5,7 +5,7 @@ C5, A6, A7).
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from inpaint_hub.stylegan2.layers import StyledConv, ToRGB
 from inpaint_hub.stylegan2.resample import upsample
@@ -13,7 +13,7 @@ from inpaint_hub.stylegan2.resample import upsample
 NOISE_MODES = ("const", "random", "none")
 
 
-def num_ws(resolution):
+def num_ws(resolution: int) -> int:
     """L = 2 log2(s) - 2 style vectors (InvertFill section 3.1): 10 at 64 px, 14 at 256 px."""
     log2 = int(math.log2(resolution)) if resolution > 0 else 0
     if resolution < 8 or 2**log2 != resolution:
@@ -24,12 +24,12 @@ def num_ws(resolution):
     return 2 * log2 - 2
 
 
-def channels_at(resolution, channel_base, channel_max):
+def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
     """Feature channels c(r) = min(channel_base / r, channel_max) (SPEC C1)."""
     return min(channel_base // resolution, channel_max)
 
 
-def rows_of(resolution):
+def rows_of(resolution: int) -> slice:
     """The rows of ws that the block of this resolution reads, a slice (SPEC A6).
 
     The 4 px block reads 0 (convolution) and 1 (to RGB); block 2^j reads 2j-5 (up-convolution), 2j-4
@@ -42,7 +42,9 @@ def rows_of(resolution):
 class SynthesisBlock(nn.Module):
     """Doubles the resolution (the first block instead starts from the learned 4 px constant)."""
 
-    def __init__(self, in_channels, out_channels, w_dim, resolution):
+    def __init__(
+        self, in_channels: int | None, out_channels: int, w_dim: int, resolution: int
+    ) -> None:
         super().__init__()
         self.first = in_channels is None
         if self.first:
@@ -52,7 +54,16 @@ class SynthesisBlock(nn.Module):
         self.conv = StyledConv(out_channels, out_channels, w_dim, resolution)
         self.to_rgb = ToRGB(out_channels, w_dim)
 
-    def forward(self, x, rgb, ws, feature, rgb_feature, noise_mode, generator):
+    def forward(
+        self,
+        x: Tensor | None,
+        rgb: Tensor | None,
+        ws: Tensor,
+        feature: Tensor | None,
+        rgb_feature: Tensor | None,
+        noise_mode: str,
+        generator: torch.Generator | list[torch.Generator] | None,
+    ) -> tuple[Tensor, Tensor]:
         """x [N,I,r/2,r/2], rgb [N,3,r/2,r/2], ws [N,2 or 3,w_dim] -> x [N,O,r,r], rgb [N,3,r,r]."""
         if self.first:
             x = self.const.expand(len(ws), *self.const.shape).to(ws.dtype)
@@ -72,7 +83,7 @@ class SynthesisBlock(nn.Module):
 class SynthesisNetwork(nn.Module):
     """ws [N,L,w_dim] -> picture [N,3,s,s], unbounded around [-1,1]."""
 
-    def __init__(self, resolution, w_dim, channel_base, channel_max):
+    def __init__(self, resolution: int, w_dim: int, channel_base: int, channel_max: int) -> None:
         super().__init__()
         self.num_ws = num_ws(resolution)
         self.resolutions = [2**k for k in range(2, int(math.log2(resolution)) + 1)]
@@ -84,7 +95,7 @@ class SynthesisNetwork(nn.Module):
             }
         )
 
-    def check_inputs(self, ws, noise_mode):
+    def check_inputs(self, ws: Tensor, noise_mode: str) -> None:
         """Raises: ValueError for an unknown noise_mode or a wrong number of style vectors."""
         if noise_mode not in NOISE_MODES:
             raise ValueError(f"noise_mode is {noise_mode!r}, expected one of {NOISE_MODES}")
@@ -96,13 +107,13 @@ class SynthesisNetwork(nn.Module):
 
     def forward(
         self,
-        ws,
-        features=None,
-        rgb_features=None,
-        noise_mode="const",
-        generator=None,
-        return_features=False,
-    ):
+        ws: Tensor,
+        features: dict[int, Tensor] | None = None,
+        rgb_features: dict[int, Tensor] | None = None,
+        noise_mode: str = "const",
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        return_features: bool = False,
+    ) -> Tensor | tuple[Tensor, dict[int, Tensor]]:
         """Args: ws [N,L,w_dim]; features {r: [N,C_r,r,r]} added before the second convolution of
         block r (at 4 px: to the constant); rgb_features {r: [N,3,r,r]} added to the RGB skip;
         noise_mode const | random | none; generator one torch.Generator, or a list of N, for random
