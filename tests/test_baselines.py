@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from test_evaluation import network_file  # noqa: F401
 from test_step_by_hand import started
 
-from benchmarks import baselines
+from benchmarks import baselines, differences
+from inpaint_hub.evaluation.ledger import Ledger
 from inpaint_hub.losses.inversion import identity_loss, unit_feature_loss, w_norm_loss
 from inpaint_hub.losses.perceptual import load_perceptual_network
 from inpaint_hub.stylegan2 import StyleGAN2Generator
@@ -128,3 +129,27 @@ def test_searches_are_judged_with_their_perceptual_term_at_a_stated_step_count(
         "w_plus-5000-steps",
         "mganprior-3000-steps",
     ]
+
+
+def test_differences_are_picture_by_picture_and_ties_are_marked(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    ledger = Ledger(tmp_path / "per_image.jsonl")
+    records = []
+    for i in range(40):
+        level = rng.normal(30, 8)  # pictures differ far more than methods
+        for name, gain in (("a", 0.5), ("b", 0.0), ("c", rng.normal(0, 0.5))):
+            values = {"psnr": level + gain, "ssim": 0.9, "l1_percent": 1.0}
+            record = {"key": f"{name} {i}", "method": name, "band": "10-20", "index": i}
+            records.append(record | {"values": values})
+    ledger.append([*records, {"key": "made", "picture": "x"}])
+    differences.main([str(tmp_path), "a:b", "c:b"])
+    _, _, first, second = capsys.readouterr().out.strip().splitlines()
+    assert first.startswith("| a - b | 10-20 | 40 | 0.5000 [0.5000, 0.5000] |")
+    cell = second.split(" | ")[3]
+    assert cell.startswith("(") and cell.endswith(")")
+    for line, words in (
+        ([str(tmp_path), "a:d"], "a:d is in no band"),
+        ([str(tmp_path / "x"), "a:b"], "does not exist"),
+    ):
+        with pytest.raises(SystemExit, match=words):
+            differences.main(line)
