@@ -567,7 +567,9 @@ class InpaintPipeline(HubPipeline):
         output = self.output_class(**values)
         if return_dict:
             return output
-        return tuple(getattr(output, field.name) for field in fields(output))
+        names = [each.name for each in fields(output)]
+        names.sort(key="textures".__eq__)  # last: the others keep the places they always had
+        return tuple(getattr(output, name) for name in names)
 
     def _latent(self, prepared, latents, part):
         """FWLatent of the windows in the slice `part`: encoded, unless `latents` holds them."""
