@@ -52,7 +52,7 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "gradio": {f"demo/{name}.py" for name in ("page", "endpoints", "launch")},
-    "accelerate": {"training/loop.py", "__main__.py"},
+    "accelerate": {"training/loop.py", "training/logs.py", "__main__.py"},
     "huggingface_hub": {"hub.py"},
     "pyarrow": {"data/sources.py"},
     "datasets": {"data/sources.py"},

@@ -13,7 +13,8 @@ from training_runs import fields
 
 from inpaint_hub.training import TrainConfig, train
 from inpaint_hub.training.checkpoint import MANIFEST, file_hash, usable_checkpoint
-from inpaint_hub.training.loop import JSONLinesTracker, Run
+from inpaint_hub.training.logs import JSONLinesTracker
+from inpaint_hub.training.loop import Run
 
 
 def config(place, output_dir, method="psp", **options):

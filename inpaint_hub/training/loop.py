@@ -5,19 +5,15 @@ directory.
 """
 
 import dataclasses
-import json
 import math
 import os
 import signal
-import time
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.tracking import GeneralTracker, on_main_process
 from accelerate.utils import ProjectConfiguration, set_seed
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -42,6 +38,7 @@ from inpaint_hub.training.checkpoint import (
     usable_checkpoint,
     write_checkpoint,
 )
+from inpaint_hub.training.logs import Clock, JSONLinesTracker, TermLogs, make_trackers
 from inpaint_hub.training.release import prepare_upload, release
 from inpaint_hub.training.resuming import apply_settings, check_flags, facts_of, settings_of
 from inpaint_hub.training.samples import sample_grid
@@ -49,55 +46,6 @@ from inpaint_hub.training.step import component_config
 
 UNREADABLE_LIST = "unreadable.txt"
 UNSET_SEED = 20_240_229  # of a state that no run leaves behind
-
-
-class JSONLinesTracker(GeneralTracker):
-    """One JSON object per logged step in <logging_dir>/metrics.jsonl; a resumed run appends."""
-
-    name = "jsonl"
-    requires_logging_directory = True
-
-    def __init__(self, run_name, logging_dir):
-        # No on_main_process here: before there is an Accelerator, it would settle for one process.
-        super().__init__()
-        self.file = Path(logging_dir) / "metrics.jsonl"
-
-    @property
-    def tracker(self):
-        return self.file
-
-    @on_main_process
-    def store_init_configuration(self, values):
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        (self.file.parent / "config.json").write_text(
-            json.dumps(values, indent=1), encoding="utf-8"
-        )
-
-    def forget_after(self, step):
-        """Drop the lines a killed run wrote after the checkpoint it is resumed from."""
-        if not self.file.is_file():
-            return
-        kept, dropped = [], 0
-        for line in self.file.read_bytes().split(b"\n")[:-1]:  # the last is empty, or torn
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + b"\n")
-            except (ValueError, KeyError, TypeError, RecursionError):
-                dropped += 1
-        self.file.write_bytes(b"".join(kept))
-        if dropped:
-            tqdm.write(f"Dropped {dropped} damaged lines of {self.file}.")
-
-    @on_main_process
-    def log(self, values, step=None, **kwargs):
-        with self.file.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"step": step, **values}) + "\n")
-
-
-def make_trackers(names, run_name, logging_dir):
-    """Comma-separated names -> what Accelerator(log_with=...) takes."""
-    ours = {"jsonl": lambda: JSONLinesTracker(run_name, logging_dir)}
-    return [ours[n]() if n in ours else n for n in map(str.strip, names.split(",")) if n]
 
 
 METHODS = {
@@ -329,57 +277,6 @@ class UnreadablePictures:
                 f"{shown} cannot be read; another picture takes its place "
                 f"({len(listed) + 1} in {self.file})."
             )
-
-
-class TermLogs:
-    """Means of the logged values over steps, micro-batches and processes."""
-
-    def __init__(self):
-        self.sums, self.counts = {}, {}
-
-    def add(self, values):
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach().float()
-            self.counts[name] = self.counts.get(name, 0) + 1
-
-    def means(self, accelerator):
-        """{name: float}; every process takes part."""
-        means = {name: total / self.counts[name] for name, total in self.sums.items()}
-        stacked = torch.stack([mean.to(accelerator.device) for mean in means.values()])
-        return dict(zip(means, accelerator.reduce(stacked, "mean").tolist()))
-
-
-class Clock:
-    """Pictures per second and the share of time spent waiting for data, since the last look."""
-
-    def __init__(self, images_per_step):
-        self.images_per_step = images_per_step
-        self.restart()
-
-    def restart(self):
-        self.start, self.waited, self.steps = time.perf_counter(), 0.0, 0
-
-    def next(self, batches):
-        start = time.perf_counter()
-        batch = next(batches)
-        self.waited += time.perf_counter() - start
-        return batch
-
-    @contextmanager
-    def stopped(self):
-        """Time spent inside does not count."""
-        start = time.perf_counter()
-        yield
-        self.start += time.perf_counter() - start
-
-    def read(self):
-        seconds = time.perf_counter() - self.start
-        values = {
-            "images_per_second": self.steps * self.images_per_step / seconds,
-            "data_wait_share": self.waited / seconds,
-        }
-        self.restart()
-        return values
 
 
 class Run:
