@@ -36,7 +36,7 @@ MAY_IMPORT = {
     | {"texture", "faces", "bundled"},
     # It writes pipelines, and starts nothing: networks, their folders, a model card.
     "convert": {"hub", "stylegan2", "inversion", "pipelines"},
-    "evaluation": {"images", "masks", "data", "pipelines", "crops"},
+    "evaluation": {"images", "masks", "data", "pipelines", "crops", "texture"},
     "training": NETWORKS
     | {"masks", "losses", "data", "invertfill", "dualpath", "comodgan"}
     | {"allocator", "pipelines", "evaluation"},  # evaluation: judging.py alone, see below

@@ -333,9 +333,8 @@ def test_a_run_measures_everything_for_everyone(first_run):
         for name, summary in methods.items():
             learned = {"colours_distance", "fd_colours", "kid_colours", *SHIFTS}
             own = {"diversity_colours"} if name in ("ours", "psp") else set()
-            expected = (
-                {"psnr", "ssim", "l1_percent", "seam_ratio", "seconds_per_image"} | learned | own
-            )
+            expected = {"psnr", "ssim", "l1_percent", "seam_ratio", "sharpness_ratio"}
+            expected |= {"seconds_per_image"} | learned | own
             assert set(summary) - OPTIONAL == expected
         assert methods["ours"]["diversity_colours"]["mean"] > 0
         assert methods["ours"]["seconds_per_image"]["mean"] > 0

@@ -222,7 +222,7 @@ def test_a_whole_run_judges_all_methods_on_the_same_pairs(folder, network_file, 
     assert set(report["results"]) == {"10-30 %", "60-90 %"}
     for methods in report["results"].values():
         assert set(methods) == {"ours", "telea"}
-        judged = {"psnr", "ssim", "l1_percent", "seam_ratio"}
+        judged = {"psnr", "ssim", "l1_percent", "seam_ratio", "sharpness_ratio"}
         judged |= {"colours_distance", "fd_colours", "kid_colours", *SHIFTS}
         assert set(methods["ours"]) - OPTIONAL == judged | {"seconds_per_image"}
         for metric in judged:

@@ -8,7 +8,7 @@ import numpy as np
 
 from inpaint_hub.data import SPLITS, HubEntries, ImageDataset, held_out_split, hub_dataset
 from inpaint_hub.evaluation.arena import Arena
-from inpaint_hub.evaluation.classical import navier_stokes, telea
+from inpaint_hub.evaluation.classical import navier_stokes, patchmatch, telea
 from inpaint_hub.evaluation.faces_in_photos import in_photos
 from inpaint_hub.evaluation.feature_network import FeatureNetwork
 from inpaint_hub.evaluation.methods import (
@@ -38,8 +38,10 @@ from inpaint_hub.pipelines import default_pipeline, load_pipeline
 from inpaint_hub.pipelines.auto import class_name
 from inpaint_hub.pipelines.base import BLENDS
 from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
+from inpaint_hub.texture import TEXTURES
 
-CLASSICAL = {"telea": telea, "navier_stokes": navier_stokes}
+CLASSICAL = {"telea": telea, "navier_stokes": navier_stokes, "patchmatch": patchmatch}
+NATIVE = "native"
 MAX_PROBLEMS = 40
 BUNDLED = "bundled"
 PHOTO_PX = 320  # side of the photos that --faces puts faces into
@@ -52,6 +54,11 @@ def positive(text):
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} given, expected at least 1")
     return number
+
+
+def side(text):
+    """Positive int of a flag's text, or NATIVE."""
+    return NATIVE if text == NATIVE else positive(text)
 
 
 def build_parser():
@@ -71,9 +78,19 @@ def build_parser():
         metavar="NAME=KIND",
         help=f"blend the fills of the pipeline of that name: {', '.join(BLENDS)}",
     )
+    parser.add_argument(
+        "--texture",
+        nargs="*",
+        default=[],
+        metavar="NAME=KIND",
+        help=f"texture of the fills of the pipeline of that name: {', '.join(TEXTURES)}",
+    )
     parser.add_argument("--telea", action="store_true", help="also judge OpenCV's Telea (2004)")
     parser.add_argument(
         "--navier_stokes", action="store_true", help="also judge OpenCV's Navier-Stokes (2001)"
+    )
+    parser.add_argument(
+        "--patchmatch", action="store_true", help="also judge copies of the picture's own patches"
     )
     parser.add_argument(
         "--predictions",
@@ -122,7 +139,10 @@ def build_parser():
         "--perceptual_network", help="JSON file of a feature network (cosine distance, FD, KID)"
     )
     parser.add_argument(
-        "--resolution", type=positive, help="side in px; that of the first pipeline if not given"
+        "--resolution",
+        type=side,
+        help="side in px; that of the first pipeline if not given; native: the pictures' own, the "
+        "shortest side among those judged",
     )
     parser.add_argument("--max_images", type=positive, help="judge only the first so many pictures")
     parser.add_argument("--batch_size", type=positive, default=50)
@@ -164,13 +184,8 @@ def methods_of(arguments):
     nameless = [f"--predictions {path!r} has no name; NAME=DIR" for n, path in folders if n is None]
     names = [name for name, _ in pipelines + folders if name is not None] + classical
     raise_problems(nameless + name_problems(names))
-    blends = dict(split_name(text) for text in arguments.blend)
-    unknown = {*blends} - {name for name, _ in pipelines} or {*blends.values()} - {*BLENDS}
-    if unknown:
-        raise ValueError(
-            f"--blend is {arguments.blend}, expected NAME=KIND with a pipeline's name "
-            f"({[name for name, _ in pipelines]}) and one of {BLENDS}"
-        )
+    blends = choices_of("blend", arguments.blend, BLENDS, pipelines)
+    textures = choices_of("texture", arguments.texture, TEXTURES, pipelines)
     methods, resolution = [], arguments.resolution
     for name, path in pipelines:
         generator = path != BUNDLED and class_name(path) == StyleGAN2Pipeline.__name__
@@ -185,21 +200,42 @@ def methods_of(arguments):
         if generator:
             methods.append(GeneratorMethod(name, pipe, arguments.seed))
             continue
-        methods.append(
-            PipelineMethod(name, pipe, arguments.seed, arguments.variation, blends.get(name))
-        )
+        chosen = blends.get(name), textures.get(name)
+        methods.append(PipelineMethod(name, pipe, arguments.seed, arguments.variation, *chosen))
     methods += [ClassicalMethod(name, CLASSICAL[name]) for name in classical]
     methods += [PredictionFolder(name, path) for name, path in folders]
     if not methods and not arguments.export_pairs:
         raise ValueError(
-            "nothing to judge: give --pipelines DIR ..., --predictions NAME=DIR ..., --telea or "
-            "--navier_stokes, or --export_pairs DIR"
+            "nothing to judge: give --pipelines DIR ..., --predictions NAME=DIR ..., --telea, "
+            "--navier_stokes or --patchmatch, or --export_pairs DIR"
         )
     if resolution is None:
         raise ValueError("--resolution is missing; without a pipeline it has to be given")
     if methods and not arguments.output:
         raise ValueError("--output is missing; expected a folder for the report")
     return methods, resolution
+
+
+def choices_of(flag, texts, kinds, pipelines):
+    """{pipeline's name: kind} of the NAME=KIND texts of a flag.
+
+    Raises: ValueError for other names or kinds.
+    """
+    chosen = dict(split_name(text) for text in texts)
+    names = [name for name, _ in pipelines]
+    if not {*chosen} <= {*names} or not {*chosen.values()} <= {*kinds}:
+        raise ValueError(
+            f"--{flag} is {texts}, expected NAME=KIND with a pipeline's name ({names}) and one of "
+            f"{kinds}"
+        )
+    return chosen
+
+
+def native_side(arguments):
+    """The shortest side among the pictures to be judged, so that none is enlarged."""
+    pictures = pictures_of(arguments, 1)
+    count = min(arguments.max_images or len(pictures), len(pictures))
+    return min(min(pictures.open(i).size) for i in range(count))
 
 
 def pictures_of(arguments, resolution):
@@ -266,6 +302,8 @@ def evaluate(arguments):
             f"--num_samples is {arguments.num_samples}, but diversity is a distance of features; "
             "give --perceptual_network"
         )
+    if resolution == NATIVE:
+        resolution = native_side(arguments)
     pictures = pictures_of(arguments, resolution)
     if arguments.faces:
         photos = ImageDataset(arguments.faces, held_out_split(arguments.faces), PHOTO_PX)

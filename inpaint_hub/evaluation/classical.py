@@ -1,6 +1,9 @@
-"""OpenCV's two classical fillers, the floor any network has to beat. OpenCV is optional."""
+"""What any network has to beat: OpenCV's two classical fillers (OpenCV is optional), and copies of
+the picture's own patches."""
 
 import numpy as np
+
+from inpaint_hub.texture import copied, engine_problem, engine_version
 
 RADIUS_PX = 3
 
@@ -20,6 +23,28 @@ def navier_stokes(pixels, mask):
     Raises: ModuleNotFoundError without OpenCV.
     """
     return _inpaint(pixels, mask, "INPAINT_NS")
+
+
+def patchmatch(pixels, mask):
+    """PyPatchMatch's unguided copies (Barnes et al., 2009) of uint8 [H,W,3] in the hole, bool
+    [H,W]; as the picture is where nothing is known.
+
+    Raises: ModuleNotFoundError where the engine does not load.
+    """
+    problem = engine_problem()
+    if problem:
+        raise ModuleNotFoundError(problem)
+    return copied(pixels, mask, mask) if mask.any() and not mask.all() else pixels
+
+
+def version_of(function):
+    """What the results of a filler depend on: the library, its version, the settings.
+
+    Raises: ModuleNotFoundError without the library.
+    """
+    if function is patchmatch:
+        return f"PyPatchMatch {engine_version()}"
+    return f"radius {RADIUS_PX} px, OpenCV {opencv().__version__}"
 
 
 def _inpaint(pixels, mask, method):

@@ -1,4 +1,4 @@
-"""What can be judged: pipelines, OpenCV's fillers, and other programs' pictures in a folder.
+"""What can be judged: pipelines, classical fillers, and other programs' pictures in a folder.
 
 A method has `name` and `kind`; `fill(originals, masks, band, indices)` -> (uint8 [s,s,3] each,
 seconds per picture or None); `samples(..., count)` -> `count` varied fills of each picture, or None
@@ -18,8 +18,9 @@ import torch
 from PIL import Image
 
 from inpaint_hub import __version__
-from inpaint_hub.evaluation.classical import RADIUS_PX, opencv
+from inpaint_hub.evaluation.classical import version_of
 from inpaint_hub.evaluation.pairs import file_name
+from inpaint_hub.texture import engine_problem, engine_version
 
 ENDINGS = (".png", ".webp", ".bmp", ".jpg", ".jpeg")
 EIGHT_BIT_MODES = ("RGB", "RGBA", "RGBX", "L", "LA", "P", "1")
@@ -35,13 +36,18 @@ class PipelineMethod:
 
     kind = "pipeline"
 
-    def __init__(self, name, pipe, seed=0, variation=0.0, blend=None):
+    def __init__(self, name, pipe, seed=0, variation=0.0, blend=None, texture=None):
         self.name, self.pipe, self.seed, self.variation = name, pipe, seed, variation
-        self.blend = blend
+        self.blend, self.texture = blend, texture
         self.digest = pipeline_digest(pipe)
 
     def identity(self, band, index):
         blended = f" blend {self.blend}" if self.blend else ""
+        blended += (
+            f" texture {self.texture} {engine_problem() or engine_version()}"
+            if self.texture
+            else ""
+        )
         return f"pipeline {self.digest} seed {self.seed} variation {self.variation}{blended}"
 
     def problems(self, band, pairs, num_samples=1):
@@ -64,6 +70,7 @@ class PipelineMethod:
     def _call(self, originals, masks, **options):
         images = [Image.fromarray(p) for p in originals]
         holes = [Image.fromarray(m.astype(np.uint8) * 255) for m in masks]
+        options |= {"texture": self.texture} if self.texture else {}
         return [np.asarray(i) for i in self.pipe(images, holes, blend=self.blend, **options).images]
 
     def _generators(self, band, indices, count, first=0):
@@ -78,16 +85,19 @@ class PipelineMethod:
 
 
 class ClassicalMethod:
-    """A function of (uint8 [s,s,3], bool [s,s]) that uses OpenCV."""
+    """A function of (uint8 [s,s,3], bool [s,s]) that learned nothing.
 
-    kind = "OpenCV"
+    Raises: ModuleNotFoundError without the library it fills with.
+    """
+
+    kind = "classical"
 
     def __init__(self, name, function):
         self.name, self.function = name, function
-        self.version = opencv().__version__
+        self.version = version_of(function)
 
     def identity(self, band, index):
-        return f"{self.function.__name__} radius {RADIUS_PX} px, OpenCV {self.version}"
+        return f"{self.function.__name__} {self.version}"
 
     def problems(self, band, pairs, num_samples=1):
         return []

@@ -1,7 +1,9 @@
 """Metrics of one composited picture against the original, both uint8 [H,W,3]."""
 
 import numpy as np
-from scipy.ndimage import correlate1d
+from scipy.ndimage import correlate1d, gaussian_filter, maximum_filter
+
+from inpaint_hub.images import LUMA
 
 SSIM_WINDOW_PX = 11
 SSIM_SIGMA_PX = 1.5
@@ -102,3 +104,36 @@ def seam_ratio(result, original, mask):
     One grey level is added to both, so that flat places do not divide by nothing.
     """
     return (seam_step(result, mask) + 1) / (seam_step(original, mask) + 1)
+
+
+NETWORK_SIDE = 128  # pixels along the side that our released networks for photos see
+RING_CELLS = 4  # of the network's pixels: width of the ring that the hole is compared with
+
+
+def sharpness_ratio(picture, mask, network_side=NETWORK_SIDE):
+    """Energy of the luma above half the Nyquist frequency of a network of `network_side` px inside
+    the hole, over the same in a ring of known pixels around it. 1: as sharp as its surroundings; 0:
+    a blur; above 1: grain.
+
+    picture: uint8 [H,W,3]; mask: bool [H,W], True = hole. What a Gaussian that halves the energy at
+    that frequency takes away is low; hole and ring are filtered apart, so that the seam between
+    them counts in neither. One squared grey level is added to both, so that flat places do not
+    divide by nothing. NaN without a hole or without a ring.
+    """
+    side = max(mask.shape)
+    frequency = network_side / 4 / side  # cycles per px
+    sigma = np.sqrt(np.log(2)) / (2 * np.pi * frequency)
+    reach = max(round(RING_CELLS * side / network_side), 2)
+    ring = maximum_filter(mask, size=2 * reach + 1) & ~mask
+    if not mask.any() or not ring.any():
+        return float("nan")
+    luma = picture.astype(np.float64) @ LUMA
+    hole, around = (_energy_above(luma, region, sigma) for region in (mask, ring))
+    return (hole + 1) / (around + 1)
+
+
+def _energy_above(x, region, sigma):
+    """Mean square of what a Gaussian of the region alone takes away from x [H,W] there."""
+    share = gaussian_filter(region.astype(np.float64), sigma)
+    low = gaussian_filter(np.where(region, x, 0), sigma)[region] / share[region]
+    return float(((x[region] - low) ** 2).mean())

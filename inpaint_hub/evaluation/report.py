@@ -11,7 +11,7 @@ from PIL import Image
 from inpaint_hub.evaluation.metrics import bootstrap_interval
 
 HIGHER_IS_BETTER = ("psnr", "ssim", "diversity")
-NEAREST_ONE_IS_BEST = ("seam_ratio",)
+NEAREST_ONE_IS_BEST = ("seam_ratio", "sharpness_ratio")
 NEAREST_ZERO_IS_BEST = ("shift_",)
 NOT_AVAILABLE = "n/a"
 SECONDS = "seconds_per_image"

@@ -13,6 +13,7 @@ from inpaint_hub.evaluation.metrics import (
     l1_percent,
     psnr,
     seam_ratio,
+    sharpness_ratio,
     ssim,
 )
 
@@ -43,7 +44,7 @@ class Scorer:
     def identity(self):
         """Changes with what would be measured."""
         network = self.network and f"{self.network.name} {self.network.digest}"
-        return f"scores 3, {network}, lpips {self.lpips is not None}, {self.num_samples} samples"
+        return f"scores 4, {network}, lpips {self.lpips is not None}, {self.num_samples} samples"
 
     def score(self, result, original, mask):
         """(values, features) of one composite and its original, uint8 [s,s,3], and the mask, bool
@@ -53,6 +54,7 @@ class Scorer:
             "ssim": ssim(result, original),
             "l1_percent": l1_percent(result, original),
             "seam_ratio": seam_ratio(result, original, mask),
+            "sharpness_ratio": sharpness_ratio(result, mask),
         }
         values |= zip(SHIFTS, color_shift_percent(result, original, mask))
         if self.lpips is not None:

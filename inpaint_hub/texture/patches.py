@@ -27,6 +27,19 @@ def engine_problem():
     return None
 
 
+def engine_version():
+    """The engine's version.
+
+    Raises: ModuleNotFoundError where it does not load.
+    """
+    problem = engine_problem()
+    if problem:
+        raise ModuleNotFoundError(problem)
+    import patchmatch
+
+    return f"{patchmatch.__version__} radius {PATCH_RADIUS_PX} px"
+
+
 def copied(known, hole, own, seed=0, guide=None, weight=0.0, radius_px=PATCH_RADIUS_PX):
     """uint8 [H,W,3]: `known` with its own patches in `own`; all else as it is.
 
