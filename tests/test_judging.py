@@ -94,9 +94,10 @@ def test_a_generator_is_judged_by_samples_before_the_first_step_and_as_asked(
     assert lines[0]["fd_random"] == frechet_of_features(*features)
 
 
-@pytest.mark.parametrize("method", ["invertfill", "psp", "dualpath"])
+@pytest.mark.parametrize("method", ["invertfill", "psp", "lahiri", "dualpath", "feedforward"])
 def test_what_fills_holes_is_judged_by_its_composites_in_two_bands(place, tmp_path, judged, method):
-    run = Run(config(place, tmp_path / "run", method, **judged))
+    own = {"pretrained_model_name_or_path": ""} if method == "feedforward" else {}
+    run = Run(config(place, tmp_path / "run", method, **judged, **own))
     values = run.judge.read()
     bands = [values["fd_random_20-40"], values["fd_random_60-80"]]
     assert values["fd_random"] == pytest.approx((bands[0] * bands[1]) ** 0.5)

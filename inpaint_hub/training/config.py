@@ -11,6 +11,7 @@ FROM_SCRATCH = (
     "comodgan",
 )  # the methods that need no trained generator
 GROWING = ("stylegan2", "invertfill", "psp", "dualpath")  # the methods that know grow_from
+WITH_HOLE_LOSS = ("invertfill", "dualpath", "feedforward")
 AT_LEAST_ONE = (
     "train_batch_size",
     "max_train_steps",
@@ -26,7 +27,18 @@ AT_LEAST_ONE = (
     "ada_interval",
     "ada_images",
     "num_judged_images",
+    "eval_batch_size",
 )
+# Whole numbers, separated by commas.
+NUMBERS = ("fw_resolutions", "dilations", "fusion_resolutions")
+
+
+def numbers_of(text):
+    """[16, 32] of "16,32"; None of "".
+
+    Raises: ValueError for anything else.
+    """
+    return [int(part) for part in text.split(",")] if text.strip() else None
 
 
 def option(default, text):
@@ -135,6 +147,10 @@ class TrainConfig:
         "bf16 is fast on GPUs and on CPUs with AMX or AVX512-BF16, slow on others; auto: as "
         "`accelerate launch` or its configuration says, else no",
     )
+    gradient_checkpointing: bool = option(
+        False, "compute large blocks again in the backward pass instead of keeping them"
+    )
+    use_8bit_adam: bool = option(False, "bitsandbytes' AdamW, which keeps its moments in 8 bits")
     allow_tf32: bool = option(False, "TF32 matrix products on NVIDIA GPUs")
     dataloader_num_workers: int = option(0, "processes that decode pictures")
     threads: int = option(0, "threads of a process on the CPU; 0 = as torch chooses")
@@ -147,6 +163,10 @@ class TrainConfig:
     resume_from_checkpoint: str = option("", "`latest` or the path of a checkpoint-<step>")
     validation_steps: int = option(500, "steps between sample grids")
     num_validation_images: int = option(8, "held-out pictures in the sample grid")
+    validation_images: str = option(
+        "", "in their place: files of pictures, separated by commas, shown with fixed masks"
+    )
+    eval_batch_size: int = option(16, "pictures at a time in a judgement")
     validation_network: str = option(
         "",
         "feature network (.json or .safetensors; never one of a loss) that judges the pictures "
@@ -199,13 +219,25 @@ class TrainConfig:
     structure_channels: int = option(128, "channels inside map2structure")
     mask_channel: bool = option(True, "show the mask to the encoder")
     premodulation: bool = option(True, "pre-modulation (InvertFill Eq. 1); off is an ablation arm")
+    beta_sees_w: bool = option(False, "beta of Eq. 1 is computed from w' too, as Fig. 3 draws it")
+    shared_fc: bool = option(False, "one layer computes gamma and beta of Eq. 1")
+    input_size: int = option(
+        0, "side in px to which a new encoder resizes pictures; 0 = the resolution, 256 at most"
+    )
     fw_mode: Literal["feature", "rgb", "none"] = option(
         "feature", "how I_m enters the generator; none = W+ only"
     )
+    fw_resolutions: str = option(
+        "", "resolutions of the generator where it enters, as 16,32,64; all if not given"
+    )
+    branch_channel_max: int = option(128, "most channels of the branch that carries I_m there")
     sml_mode: Literal["loss", "offset", "static", "off"] = option(
         "loss",
         "soft-update mean latent: target of the fidelity loss, or offset of the codes; static: "
         "w_avg as target; off: no fidelity loss",
+    )
+    fid_normalise: bool = option(
+        True, "fidelity loss in standard deviations of w; off: in units of w, as printed"
     )
     sml_tau: float = option(
         1e-3, "tau of the soft update; a target is reached after about 3 / tau steps"
@@ -256,6 +288,15 @@ class TrainConfig:
         "deformable", "dualpath: how the generator's features enter the inpainter"
     )
     deform: Literal["v2", "v1"] = option("v2", "dualpath: deformable convolution's version")
+    groups: int = option(
+        0, "dualpath: groups of channels with offsets of their own; 0 = 8, or 1 below 64 channels"
+    )
+    dilations: str = option(
+        "", "dualpath: of the blocks in the middle, as 1,2,4,8; 1, 2, 4, 8 twice if not given"
+    )
+    fusion_resolutions: str = option(
+        "", "dualpath: where the features enter, some of s/8, s/4, s/2, s; all but s if not given"
+    )
     train_inversion: bool = option(False, "dualpath: train the inversion's encoder too")
     inversion_lr_scale: float = option(0.1, "its learning rate, as a share of the inpainter's")
 
@@ -387,7 +428,7 @@ class TrainConfig:
                 "--validation_network judges pictures that are never trained on; hold some back "
                 "with --holdout_fraction 0.1"
             )
-        if self.hole_weight_end >= 0 and self.method not in ("invertfill", "dualpath"):
+        if self.hole_weight_end >= 0 and self.method not in WITH_HOLE_LOSS:
             raise ValueError(
                 f"--hole_weight_end: {self.method}'s loss has no term of the hole; leave it out"
             )
@@ -398,6 +439,14 @@ class TrainConfig:
                 "--hub_token with --report_to wandb: its log could hold the token; log in with "
                 "`hf auth login` instead"
             )
+        for name in NUMBERS:
+            try:
+                numbers_of(getattr(self, name))
+            except ValueError as error:
+                raise ValueError(
+                    f"--{name} is {getattr(self, name)!r}, expected whole numbers with commas "
+                    "between, as 16,32"
+                ) from error
         for name in AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} is {getattr(self, name)}, expected at least 1")

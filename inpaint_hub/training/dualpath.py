@@ -13,8 +13,11 @@ from inpaint_hub.losses.objective import InpaintingObjective
 from inpaint_hub.pipelines.dualpath import DualPathPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.psp import PSPPipeline
+from inpaint_hub.training.config import numbers_of
 from inpaint_hub.training.inpainting import InpaintingTraining
 from inpaint_hub.training.step import pipeline_index
+
+LARGE_OFFSET_PX = 50
 
 
 class DualPath(nn.Module):
@@ -62,7 +65,10 @@ class DualPathTraining(InpaintingTraining):
                 channel_base=gan.channel_base,
                 channel_max=gan.channel_max,
                 fusion=c.fusion,
+                fusion_resolutions=numbers_of(c.fusion_resolutions),
                 deform=c.deform,
+                dilations=numbers_of(c.dilations),
+                groups=c.groups or None,
             )
             if c.grow_from:
                 inpainter.grow_from(
@@ -100,6 +106,16 @@ class DualPathTraining(InpaintingTraining):
         if offsets:
             logs["mean_offset_px"] = sum(o.abs().mean() for o in offsets.values()) / len(offsets)
         return loss, logs
+
+    def warnings(self, values):
+        """EDVR's sign of deformable convolutions that came apart."""
+        offset = values.get("mean_offset_px", 0.0)
+        if offset > LARGE_OFFSET_PX:
+            yield (
+                f"The mean offset of the deformable fusion is {offset:.0f} px, above "
+                f"{LARGE_OFFSET_PX}: it has come apart; go on from an earlier checkpoint with a "
+                "lower --learning_rate, or use --fusion concat"
+            )
 
     @torch.no_grad()
     def sample_rows(self, images, masks):

@@ -9,6 +9,7 @@ from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.losses.objective import InpaintingObjective
 from inpaint_hub.pipelines.dualpath import DualPathPipeline
 from inpaint_hub.pipelines.feed_forward import FeedForwardPipeline
+from inpaint_hub.training.config import numbers_of
 from inpaint_hub.training.inpainting import InpaintingTraining
 
 
@@ -22,6 +23,7 @@ class FeedForwardTraining(InpaintingTraining):
         super().__init__(config, accelerator)
         c = config
         fields = {"resolution": c.resolution, "channels": c.inpainter_channels}
+        fields["dilations"] = numbers_of(c.dilations)
         start = None
         if c.pretrained_model_name_or_path:
             self.pipeline_of((FeedForwardPipeline, DualPathPipeline), "to start from")

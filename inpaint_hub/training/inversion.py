@@ -16,6 +16,7 @@ from inpaint_hub.losses.perceptual import perceptual_loss
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.lahiri import LahiriPipeline
 from inpaint_hub.pipelines.psp import PSPPipeline
+from inpaint_hub.training.config import numbers_of
 from inpaint_hub.training.inpainting import InpaintingTraining
 
 
@@ -115,7 +116,12 @@ class InvertFillTraining(EncoderTraining):
             style_channels=c.style_channels,
             structure_channels=c.structure_channels,
             premodulation=c.premodulation,
+            beta_sees_w=c.beta_sees_w,
+            shared_fc=c.shared_fc,
+            input_size=c.input_size or None,
             fw_mode=c.fw_mode,
+            fw_resolutions=numbers_of(c.fw_resolutions),
+            branch_channel_max=c.branch_channel_max,
             mean_offset=c.sml_mode == "offset",
             noise_levels=c.noise_levels,
         )
@@ -160,7 +166,13 @@ class InvertFillTraining(EncoderTraining):
         if self.mean_latent is not None:
             w_bar = self.mean_latent.w_bar_online.to(self.device)
         total, logs = self.objective(
-            image, mask, generated, code.coarse, code.latent.ws, w_bar, self.w_std
+            image,
+            mask,
+            generated,
+            code.coarse,
+            code.latent.ws,
+            w_bar,
+            self.w_std if self.config.fid_normalise else None,
         )
         if self.mean_latent is not None:
             logs["sml_resamplings"] = torch.tensor(float(self.mean_latent.num_resamplings))
@@ -196,6 +208,7 @@ class PSPTraining(EncoderTraining):
             backbone_width=c.backbone_width,
             mask_channel=c.mask_channel,
             style_channels=c.style_channels,
+            input_size=c.input_size or None,
         )
         encoder.set_w_avg(self.w_mean)
         return encoder
@@ -252,4 +265,5 @@ class LahiriTraining(PSPTraining):
             backbone_width=c.backbone_width,
             mask_channel=c.mask_channel,
             style_channels=c.style_channels,
+            input_size=c.input_size or None,
         )

@@ -21,7 +21,6 @@ from inpaint_hub.images import LUMA, to_pixels, to_tensor
 
 BEST = "best"  # the folder of the best weights so far, a whole pipeline
 RECORD = "judged.json"  # in it: {"step", "score", "values"}
-BATCH = 16
 
 
 def load_judge(config):
@@ -86,7 +85,7 @@ class Judge:
                 "pictures, expected at least 2 to judge on; give a larger share"
             )
         self.indices = [i * len(held_out) // count for i in range(count)]
-        self.held_out = held_out
+        self.held_out, self.batch = held_out, config.eval_batch_size
         self.name = f"fd_{self.network.name}"
         self.bands = parse_bands(config.judged_bands.split(",")) if method.needs_masks else []
         bands = ",".join(map(slug, self.bands))
@@ -126,9 +125,9 @@ class Judge:
 
     def pictures(self, make):
         """uint8 [N,s,s,3] of make(start, stop), batch by batch."""
-        starts = range(0, len(self.indices), BATCH)
+        starts = range(0, len(self.indices), self.batch)
         bar = tqdm(starts, desc="judging", leave=False, mininterval=5)
-        made = [to_pixels(make(i, min(i + BATCH, len(self.indices)))) for i in bar]
+        made = [to_pixels(make(i, min(i + self.batch, len(self.indices)))) for i in bar]
         return np.concatenate(made)
 
 

@@ -228,7 +228,10 @@ def validation_batch(config, pictures, device):
     Without a validation split the first training pictures serve, which the grid then shows.
     """
     options = {"resolution": config.resolution, "image_column": config.image_column}
-    folder = config.validation_data_dir or config.train_data_dir
+    folder, count = config.validation_data_dir or config.train_data_dir, None
+    if config.validation_images:
+        pictures = chosen_pictures(config)
+        folder, count = "", len(pictures)
     if folder:
         try:
             given = config.validation_data_dir
@@ -240,7 +243,7 @@ def validation_batch(config, pictures, device):
     masks = holes_of(config)
     if isinstance(pictures, ImageDataset):
         pairs = TrainingPairs(pictures, seed=config.seed, random_flip=False, masks=masks)
-        count = min(config.num_validation_images, len(pairs))
+        count = count or min(config.num_validation_images, len(pairs))
         spread = len(pairs) if len(folders_of(folder)) > 1 else count  # some of each folder
         shown = [pairs[(0, i * spread // count)] for i in range(count)]
         return (torch.stack([pair[k] for pair in shown]).to(device) for k in ("image", "mask"))
@@ -248,6 +251,21 @@ def validation_batch(config, pictures, device):
     stream = StreamedPairs(pictures, column, config.resolution, size, config.seed, False, masks)
     shown = next(iter(stream))
     return (shown[k].to(device) for k in ("image", "mask"))
+
+
+def chosen_pictures(config):
+    """ImageDataset of the files in --validation_images.
+
+    Raises: FileNotFoundError that names those that are not there.
+    """
+    files = [Path(name.strip()) for name in config.validation_images.split(",") if name.strip()]
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"--validation_images: {', '.join(missing)} not found; expected files of pictures, "
+            "separated by commas"
+        )
+    return ImageDataset(None, "train", config.resolution, entries=files)
 
 
 class UnreadablePictures:
@@ -467,7 +485,7 @@ class Run:
             disable=not accelerator.is_local_main_process,
             mininterval=5,
         )
-        logs, last_values = TermLogs(), {}
+        logs, last_values, warned = TermLogs(), {}, False
         judging_steps = config.judging_steps or config.validation_steps
         if self.judge is not None and progress.step == 0:  # what the run has to improve on
             with clock.stopped():
@@ -492,6 +510,10 @@ class Run:
                         with clock.stopped():
                             last_values |= self.judged()
                     accelerator.log({**last_values, **clock.read()}, step=progress.step)
+                    for warning in self.method.warnings(last_values):
+                        if not warned:
+                            accelerator.print(warning)
+                        warned = True
                     bar.set_description(f"step {progress.step}")
                     bar.set_postfix({k: f"{v:.3g}" for k, v in list(last_values.items())[:4]})
                 if progress.step % config.validation_steps == 0 and accelerator.is_main_process:

@@ -305,6 +305,73 @@ def plus():
     }
 
 
+def faces256_psp():
+    """pSp at 256 px with its paper's objective and batch: L2 1, LPIPS (without learned weights)
+    0.8, identity 0.1; Adam in Ranger's place. Not yet run: for a GPU.
+
+    accelerate launch train_accelerate.py --preset faces256_psp --train_data_dir DATA
+        --pretrained_model_name_or_path runs/gan256 --output_dir runs/psp256
+    """
+    return {
+        **paper(),
+        "method": "psp",
+        "psp_objective": "psp",
+        "mask_channel": False,
+        "tail_fraction": 0.0,
+    }
+
+
+def faces256_lahiri():
+    """Lahiri et al. at 256 px, with pSp's settings: their own could not be obtained. Not yet run;
+    flags as for `faces256_psp`."""
+    return {**faces256_psp(), "method": "lahiri"}
+
+
+def faces256_dualpath():
+    """Dual-path at 256 px (SPEC B): 64 channels, deformable fusion, SN-PatchGAN at 0.1, Adam of
+    1e-4. Not yet run: for a GPU.
+
+    accelerate launch train_accelerate.py --preset faces256_dualpath --train_data_dir DATA
+        --pretrained_model_name_or_path runs/psp256 --output_dir runs/dualpath256
+    """
+    return {
+        **paper(),
+        "method": "dualpath",
+        "inpainter_channels": 64,
+        "adversarial_weight": 0.1,
+        "discriminator": "patch",
+        "patch_channels": 64,
+        "discr_learning_rate": 1e-4,
+        "discr_adam_beta1": 0.5,
+        "discr_adam_beta2": 0.999,
+        "adam_beta1": 0.5,
+        "r1_gamma": 0.0,
+        "tail_fraction": 0.0,
+    }
+
+
+def faces256_comodgan():
+    """CoModGAN at 256 px with the settings of its released program, as `faces64_comodgan`, at its
+    own width. Not yet run: for a GPU.
+
+    accelerate launch train_accelerate.py --preset faces256_comodgan --train_data_dir DATA
+        --output_dir runs/comodgan256
+    """
+    return {
+        **faces64_comodgan(),
+        "resolution": 256,
+        "z_dim": 512,
+        "w_dim": 512,
+        "num_mapping_layers": 8,
+        "channel_base": 32768,
+        "channel_max": 512,
+        "global_dim": 1024,
+        "max_train_steps": 780_000,
+        "checkpointing_steps": 2000,
+        "validation_steps": 2000,
+    }
+
+
 def adapt():
     """InvertFill's encoder trained further on other pictures, its generator frozen (the paper's
     adaptation to other domains). What it gives depends on the pictures; not yet measured.
@@ -343,6 +410,10 @@ PRESETS = {
         faces128_dualpath_projected,
         photos128_feedforward,
         faces256_gan,
+        faces256_psp,
+        faces256_lahiri,
+        faces256_dualpath,
+        faces256_comodgan,
         paper,
         plus,
         adapt,

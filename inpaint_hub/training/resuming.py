@@ -21,7 +21,7 @@ UNSAID = {
     *("checkpointing_steps", "checkpoints_total_limit", "validation_steps", "logging_steps"),
     *("num_validation_images", "dataloader_num_workers", "threads", "tune_allocator"),
     *("num_train_epochs", "judging_steps", "num_judged_images", "judged_bands", "keep_best"),
-    *("revision", "variant", "method"),
+    *("revision", "variant", "method", "validation_images", "eval_batch_size"),
 }
 # What an optimiser's state file holds beside its moments; learning rates are set by the schedule.
 SETTINGS = ("initial_lr", "betas", "eps", "weight_decay")

@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from inpaint_hub import hub
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator
 from inpaint_hub.training.augment import draw
+from inpaint_hub.training.recompute import recompute_blocks
 
 INDEX = "model_index.json"
 
@@ -44,6 +45,23 @@ def pipeline_index(config):
 
 def hub_options(config):
     return {"revision": config.revision or None, "cache_dir": config.cache_dir or None}
+
+
+def adam_class(use_8bit):
+    """torch's AdamW, or bitsandbytes'.
+
+    Raises: ImportError where that is not installed.
+    """
+    if not use_8bit:
+        return torch.optim.AdamW
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise ImportError(
+            "--use_8bit_adam needs bitsandbytes and a GPU it supports: pip install bitsandbytes; "
+            "or leave the flag out"
+        ) from error
+    return AdamW8bit
 
 
 def cosine_tail(config, step):
@@ -86,7 +104,9 @@ class TrainingMethod:
         c = self.config
         model.to(self.device, memory_format=torch.channels_last)
         trained = [p for p in model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
+        if c.gradient_checkpointing:
+            recompute_blocks(model)
+        optimizer = adam_class(c.use_8bit_adam)(
             groups or [{"params": trained}],
             lr=self.scaled(learning_rate),
             betas=(
@@ -119,6 +139,10 @@ class TrainingMethod:
             num_warmup_steps=c.lr_warmup_steps * processes,
             num_training_steps=c.max_train_steps * processes,
         )
+
+    def warnings(self, values):
+        """What to tell the user about logged values, {name: float}; each is said once."""
+        return ()
 
     def scaled(self, learning_rate):
         """With scale_lr: for the pictures of a step (Goyal et al., 2017)."""
