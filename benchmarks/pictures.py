@@ -1,6 +1,6 @@
 """The pictures of the documents, made on the example face by the weights given.
 
-    python -m benchmarks.pictures [--rivals DIR ...]
+    python -m benchmarks.pictures [--baselines DIR ...]
 
 docs/before_after.png: holes in the face, and what the bundled weights fill in; blended (gp), as the
 demo does.
@@ -76,7 +76,9 @@ def grid(rows, side):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default=str(ROOT / "weights" / "dualpath-faces-128"))
-    parser.add_argument("--rivals", nargs="*", default=[], help="other pipelines, one column each")
+    parser.add_argument(
+        "--baselines", nargs="*", default=[], help="other pipelines, one column each"
+    )
     parser.add_argument(
         "--several",
         default=str(ROOT / "weights" / "invertfill-faces-128"),
@@ -85,7 +87,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     ours = load_pipeline(arguments.model)
-    rivals = [load_pipeline(path) for path in arguments.rivals]
+    baselines = [load_pipeline(path) for path in arguments.baselines]
     face = Image.open(FACE).convert("RGB")
     large = np.asarray(face)
     masks = masks_of(len(large), arguments.seed)
@@ -98,7 +100,7 @@ def main():
     small = np.asarray(face.resize((side, side), Image.Resampling.LANCZOS))
     rows = []
     for mask in masks_of(side, arguments.seed):
-        results = [filled(pipe, small, mask) for pipe in (ours, *rivals)]
+        results = [filled(pipe, small, mask) for pipe in (ours, *baselines)]
         rows.append([masked_picture(small, mask), *results, telea(small, mask), small])
     grid(rows, 2 * side).save(ROOT / "docs" / "methods.png")
     several = load_pipeline(arguments.several)

@@ -161,7 +161,7 @@ def test_classical_fillers_change_the_hole_alone(folder, fill):
     assert not np.array_equal(result[mask], original[mask])
 
 
-def test_rivals_of_one_name_carry_as_much_of_their_paths_as_tells_them_apart():
+def test_methods_of_one_name_carry_as_much_of_their_paths_as_tells_them_apart():
     assert distinct_names(["runs/ours", "runs/psp"]) == ["ours", "psp"]
     assert distinct_names(["a/out/pipe", "b/out/pipe"]) == ["a/out/pipe", "b/out/pipe"]
     assert distinct_names(["runs/psp", "owner/psp"]) == ["runs/psp", "owner/psp"]

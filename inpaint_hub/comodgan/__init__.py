@@ -1,5 +1,5 @@
 """CoModGAN: Zhao et al., "Large Scale Image Completion via Co-Modulated Generative Adversarial
-Networks", ICLR 2021; the rival of the Dual-path poster's table.
+Networks", ICLR 2021; the baseline of the Dual-path poster's table.
 
 | paper | code | shape |
 | --- | --- | --- |

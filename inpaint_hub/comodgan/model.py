@@ -1,5 +1,5 @@
 """Co-modulation on our blocks: what the picture shows and what chance adds modulate together
-(CoModGAN, the strongest rival of the Dual-path poster's table; SPEC D, A7)."""
+(CoModGAN, the strongest baseline of the Dual-path poster's table; SPEC D, A7)."""
 
 import torch
 from torch import Tensor, nn

@@ -1,5 +1,5 @@
 """One-shot latent prediction (Lahiri et al., "Prior Guided GAN Based Semantic Inpainting", CVPR
-2020; SPEC D), the rival of the Dual-path poster's table: a network in place of Yeh's search."""
+2020; SPEC D), the baseline of the Dual-path poster's table: a network in place of Yeh's search."""
 
 from torch import Tensor, nn
 

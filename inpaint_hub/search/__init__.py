@@ -2,9 +2,9 @@
 
 w_plus      Abdal et al., "Image2StyleGAN", ICCV 2019: one style vector per layer.
 yeh         Yeh et al., "Semantic Image Inpainting with Deep Generative Models", CVPR 2017:
-            weighted context and the discriminator's opinion; the rival of the Dual-path poster.
+            weighted context and the discriminator's opinion; the baseline of the Dual-path poster.
 mganprior   Gu et al., "Image Processing Using Multi-Code GAN Prior", CVPR 2020: several codes,
-            their features mixed channel by channel; the rival of InvertFill Table 2.
+            their features mixed channel by channel; the baseline of InvertFill Table 2.
 """
 
 from inpaint_hub.search.descent import Limits

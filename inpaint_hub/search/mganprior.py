@@ -1,4 +1,4 @@
-"""mGANprior (Gu et al., CVPR 2020; SPEC D), the rival of InvertFill Table 2 and Fig. 4: N codes
+"""mGANprior (Gu et al., CVPR 2020; SPEC D), the baseline of InvertFill Table 2 and Fig. 4: N codes
 whose features are mixed inside the generator.
 
     w_1 ... w_N --blocks up to r--> x_1 ... x_N --sum of alpha_n * x_n--> blocks above r --> picture

@@ -1,5 +1,5 @@
-"""Semantic inpainting of Yeh et al. (CVPR 2017; SPEC D), the rival of the Dual-path poster's table:
-search z for context and realism."""
+"""Semantic inpainting of Yeh et al. (CVPR 2017; SPEC D), a baseline of the Dual-path poster: search
+z for context and realism."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The rivals that run in one pass: CoModGAN and the one-shot latent network."""
+"""The baselines that run in one pass: CoModGAN and the one-shot latent network."""
 
 import numpy as np
 import pytest
