@@ -1,5 +1,6 @@
 """train_accelerate.py from data to a pipeline directory, at tiny size with real networks."""
 
+import dataclasses
 import json
 import math
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -621,6 +623,26 @@ def test_bad_flags_say_what_to_do(flags, message, capsys):
         parse_config([*base, *flags], presets)
     error = " ".join(capsys.readouterr().err.split())
     assert re.search(message, error), error
+
+
+def test_every_flag_of_before_is_there_with_its_kind_and_default():
+    """Changed on purpose? Then say in the message what to do, and change the file with it."""
+    frozen = json.loads((ROOT / "tests" / "fixtures" / "train_flags.json").read_text())
+    kinds = {
+        f.name: [f.type.__name__ if isinstance(f.type, type) else list(get_args(f.type)), f.default]
+        for f in dataclasses.fields(TrainConfig)
+    }
+    assert {name: kinds.get(name) for name in frozen} == frozen
+
+
+def test_help_has_a_titled_group_for_every_section(capsys):
+    presets = {name: preset() for name, preset in PRESETS.items()}
+    with pytest.raises(SystemExit):
+        parse_config(["--help"], presets)
+    text = capsys.readouterr().out
+    titles = [f.metadata["section"] for f in dataclasses.fields(TrainConfig)]
+    assert titles[0] and len([title for title in titles if title]) == 9
+    assert all(f"\n{title}:\n" in text for title in titles if title)
 
 
 def test_choices_are_checked_without_a_command_line_too(faces, tmp_path):

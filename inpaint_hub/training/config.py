@@ -4,45 +4,14 @@ import argparse
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args, get_origin
 
+from inpaint_hub.training.rules import broken_rules
+
 Method = Literal["stylegan2", "invertfill", "psp", "lahiri", "dualpath", "feedforward", "comodgan"]
-FROM_SCRATCH = (
-    "stylegan2",
-    "feedforward",
-    "comodgan",
-)  # the methods that need no trained generator
-GROWING = ("stylegan2", "invertfill", "psp", "dualpath")  # the methods that know grow_from
-WITH_HOLE_LOSS = ("invertfill", "dualpath", "feedforward")
-AT_LEAST_ONE = (
-    "train_batch_size",
-    "max_train_steps",
-    "gradient_accumulation_steps",
-    "checkpointing_steps",
-    "checkpoints_total_limit",
-    "validation_steps",
-    "num_validation_images",
-    "logging_steps",
-    "r1_interval",
-    "path_length_interval",
-    "mbstd_group_size",
-    "ada_interval",
-    "ada_images",
-    "num_judged_images",
-    "eval_batch_size",
-)
-# Whole numbers, separated by commas.
-NUMBERS = ("fw_resolutions", "dilations", "fusion_resolutions")
 
 
-def numbers_of(text):
-    """[16, 32] of "16,32"; None of "".
-
-    Raises: ValueError for anything else.
-    """
-    return [int(part) for part in text.split(",")] if text.strip() else None
-
-
-def option(default, text):
-    return field(default=default, metadata={"help": text})
+def option(default, text, section=None):
+    """A field and its flag; section: title of the group of flags that begins with it."""
+    return field(default=default, metadata={"help": text, "section": section})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +19,8 @@ class TrainConfig:
     method: Method = option(
         "invertfill",
         "what to train: the generator, an inversion encoder on it, an inpainter on those, or a "
-        "rival",
+        "baseline",
+        section="what is trained, on what",
     )
     train_data_dir: str = option(
         "",
@@ -100,7 +70,9 @@ class TrainConfig:
     )
     seed: int = option(0, "seeds weights, data order, masks, latents and noise")
 
-    train_batch_size: int = option(16, "pictures per process and step")
+    train_batch_size: int = option(
+        16, "pictures per process and step", section="steps, rates, precision"
+    )
     gradient_accumulation_steps: int = option(1, "batches whose gradients are summed into one step")
     max_train_steps: int = option(10_000, "optimiser steps of the whole run")
     num_train_epochs: int = option(0, "passes over the data; 0 = as max_train_steps says")
@@ -158,7 +130,9 @@ class TrainConfig:
         True, "let glibc keep large blocks of memory between steps: faster on CPUs"
     )
 
-    checkpointing_steps: int = option(500, "steps between checkpoints")
+    checkpointing_steps: int = option(
+        500, "steps between checkpoints", section="checkpoints, samples, judging, logs, upload"
+    )
     checkpoints_total_limit: int = option(2, "checkpoints kept; older ones are removed")
     resume_from_checkpoint: str = option("", "`latest` or the path of a checkpoint-<step>")
     validation_steps: int = option(500, "steps between sample grids")
@@ -189,7 +163,7 @@ class TrainConfig:
     hub_token: str = option("", "token to upload with, if not logged in")
     logging_steps: int = option(20, "steps between log lines")
 
-    z_dim: int = option(512, "size of z")
+    z_dim: int = option(512, "size of z", section="the generator, and how it is trained")
     w_dim: int = option(512, "size of w")
     num_mapping_layers: int = option(8, "fully connected layers from z to w")
     channel_base: int = option(32768, "channels at r px: min(channel_base / r, channel_max)")
@@ -212,7 +186,7 @@ class TrainConfig:
     style_mixing_probability: float = option(0.9, "share of samples made from two latents")
 
     backbone: Literal["irse50", "resnet34", "small"] = option(
-        "small", "the encoder's feature pyramid"
+        "small", "the encoder's feature pyramid", section="the encoder"
     )
     backbone_width: int = option(32, "channels of the small backbone's first stage")
     style_channels: int = option(512, "channels inside map2style")
@@ -248,7 +222,9 @@ class TrainConfig:
     )
 
     noise_levels: Literal["none", "fine", "middle"] = option(
-        "none", "style vectors that random latents co-modulate, for several answers to one hole"
+        "none",
+        "style vectors that random latents co-modulate, for several answers to one hole",
+        section="beside the encoder: noise, the generator trained along",
     )
     pretrained_encoder: bool = option(
         False, "train the given pipeline's encoder further, with its architecture"
@@ -258,7 +234,9 @@ class TrainConfig:
     )
     generator_lr_scale: float = option(0.1, "their learning rate, as a share of the encoder's")
     adversarial_weight: float = option(
-        0.0, "weight of a discriminator's loss on composites; 0 = none is trained"
+        0.0,
+        "weight of a discriminator's loss on composites; 0 = none is trained",
+        section="discriminators of what fills holes",
     )
     discriminator: Literal["stylegan2", "patch", "none"] = option(
         "stylegan2",
@@ -283,7 +261,11 @@ class TrainConfig:
     )
     patch_channels: int = option(64, "channels of SN-PatchGAN's first layer")
 
-    inpainter_channels: int = option(64, "dualpath: channels of the inpainter at full resolution")
+    inpainter_channels: int = option(
+        64,
+        "dualpath: channels of the inpainter at full resolution",
+        section="Dual-path's inpainter",
+    )
     fusion: Literal["deformable", "concat", "none"] = option(
         "deformable", "dualpath: how the generator's features enter the inpainter"
     )
@@ -301,7 +283,7 @@ class TrainConfig:
     inversion_lr_scale: float = option(0.1, "its learning rate, as a share of the inpainter's")
 
     perceptual_network: str = option(
-        "vgg16", "vgg16, or the path of a SqueezeNet/VGG safetensors file"
+        "vgg16", "vgg16, or the path of a SqueezeNet/VGG safetensors file", section="losses"
     )
     psp_objective: Literal["masked", "psp"] = option(
         "masked",
@@ -331,130 +313,14 @@ class TrainConfig:
         return self.max_train_steps - round(self.tail_fraction * self.max_train_steps)
 
     def __post_init__(self):
-        """Raises: ValueError for fields that cannot be trained with."""
-        for f in fields(self):
-            if get_origin(f.type) is Literal and getattr(self, f.name) not in get_args(f.type):
-                raise ValueError(
-                    f"--{f.name} is {getattr(self, f.name)!r}, expected one of {get_args(f.type)}"
-                )
-        size = self.resolution
-        if size and (size < 16 or size & (size - 1)):
-            raise ValueError(
-                f"--resolution is {size}, expected a power of two of at least 16; use 64, 128 or "
-                "256"
-            )
-        if not self.output_dir:
-            raise ValueError("--output_dir is missing; give a folder")
-        if bool(self.train_data_dir) == bool(self.dataset_name):
-            given = "both" if self.train_data_dir else "neither"
-            raise ValueError(
-                f"--train_data_dir and --dataset_name: {given} given, expected one of them"
-            )
-        if self.streaming and not self.dataset_name:
-            raise ValueError("--streaming reads a data set; give its --dataset_name")
-        if self.streaming and self.num_train_epochs:
-            raise ValueError(
-                "--num_train_epochs with --streaming: a stream's length is not known; give "
-                "--max_train_steps"
-            )
-        if self.method not in FROM_SCRATCH and not self.pretrained_model_name_or_path:
-            raise ValueError(
-                f"--method {self.method} needs --pretrained_model_name_or_path, a pipeline whose "
-                "`gan` it trains on; train one first with --method stylegan2"
-            )
-        if self.grow_from and self.method not in GROWING:
-            raise ValueError(
-                f"--grow_from starts a network from half the resolution; --method is "
-                f"{self.method}, expected one of {GROWING}"
-            )
-        if self.grow_from and self.method == "stylegan2" and self.pretrained_model_name_or_path:
-            raise ValueError(
-                "--grow_from and --pretrained_model_name_or_path both give the generator to start "
-                "from; leave one out"
-            )
-        if self.grow_from and self.pretrained_encoder:
-            raise ValueError(
-                "--grow_from and --pretrained_encoder both give the encoder to start from; leave "
-                "one out"
-            )
-        if self.method != "invertfill" and self.noise_levels != "none":
-            raise ValueError(
-                f"--noise_levels: {self.method} does not co-modulate style vectors; use none, or "
-                "--method invertfill"
-            )
-        if self.discriminator == "none" and not self.projected_weight:
-            raise ValueError(
-                "--discriminator none leaves nothing to train against; give --projected_weight"
-            )
-        strides = self.projected_strides.split(",")
-        if not set(strides) <= {"2", "4", "8", "16"} or len(set(strides)) < len(strides):
-            raise ValueError(
-                f"--projected_strides is {self.projected_strides!r}, expected some of 2,4,8,16, "
-                "each once, with commas between"
-            )
-        if self.mixed_precision == "fp16" and (
-            self.method in FROM_SCRATCH or self.adversarial_weight
-        ):
-            raise ValueError(
-                "--mixed_precision fp16: the squared gradients of R1 and path length overflow it; "
-                "use bf16 or no"
-            )
-        if not 0 < self.crop_scale_min <= 1:
-            raise ValueError(
-                f"--crop_scale_min is {self.crop_scale_min}, expected a share above 0 and at most 1"
-            )
-        if not 0 <= self.tail_fraction < 1:
-            raise ValueError(f"--tail_fraction is {self.tail_fraction}, expected a share below 1")
-        warms_up = self.lr_warmup_steps and self.tail_shape == "step"
-        if self.tail_fraction and (self.lr_scheduler != "constant" or warms_up):
-            raise ValueError(
-                f"--tail_fraction with --lr_scheduler {self.lr_scheduler} and --lr_warmup_steps "
-                f"{self.lr_warmup_steps}: expected constant and 0; use one or the other, or "
-                "--tail_shape cosine with a warm-up"
-            )
-        if self.discr_lr_scheduler == "tail" and not self.tail_fraction:
-            raise ValueError("--discr_lr_scheduler tail: there is none; give a --tail_fraction")
-        if not 0 <= self.holdout_fraction < 1:
-            raise ValueError(
-                f"--holdout_fraction is {self.holdout_fraction}, expected a share below 1, as 0.1"
-            )
-        if self.holdout_fraction and self.streaming:
-            raise ValueError(
-                "--holdout_fraction with --streaming: nothing is held back from a stream; leave "
-                "one out"
-            )
-        if self.validation_network and not self.holdout_fraction:
-            raise ValueError(
-                "--validation_network judges pictures that are never trained on; hold some back "
-                "with --holdout_fraction 0.1"
-            )
-        if self.hole_weight_end >= 0 and self.method not in WITH_HOLE_LOSS:
-            raise ValueError(
-                f"--hole_weight_end: {self.method}'s loss has no term of the hole; leave it out"
-            )
-        if self.keep_best and not self.validation_network:
-            raise ValueError("--keep_best needs a judge; give a --validation_network")
-        if self.hub_token and "wandb" in self.report_to:
-            raise ValueError(
-                "--hub_token with --report_to wandb: its log could hold the token; log in with "
-                "`hf auth login` instead"
-            )
-        for name in NUMBERS:
-            try:
-                numbers_of(getattr(self, name))
-            except ValueError as error:
-                raise ValueError(
-                    f"--{name} is {getattr(self, name)!r}, expected whole numbers with commas "
-                    "between, as 16,32"
-                ) from error
-        for name in AT_LEAST_ONE:
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name} is {getattr(self, name)}, expected at least 1")
+        """Raises: ValueError for fields that cannot be trained with (rules.py)."""
+        for message in broken_rules(self):
+            raise ValueError(message)
 
 
-def _add_flag(parser, f):
+def _add_flag(group, f):
     options = {
-        "help": f"{f.metadata['help']} (default: {f.default!r})",
+        "help": f"{f.metadata['help']} (default: {f.default!r})".replace("%", "%%"),
         "default": argparse.SUPPRESS,
     }
     if f.type is bool:
@@ -463,24 +329,27 @@ def _add_flag(parser, f):
         options["choices"] = get_args(f.type)
     else:
         options["type"] = f.type
-    parser.add_argument(f"--{f.name}", **options)
+    group.add_argument(f"--{f.name}", **options)
 
 
 def parse_config(arguments, presets):
     """Command line -> TrainConfig: the preset's fields, then the flags given. `presets`: {name:
     dict of fields}."""
     parser = argparse.ArgumentParser(
-        description="Train StyleGAN2, InvertFill or pSp.",
+        description="Train a generator, an inversion on it, an inpainter, or a baseline.",
         formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument(
         "--preset",
         choices=sorted(presets),
         help="fields to start from; flags override them:\n"
-        + "\n".join(f"  {name}: {fields}" for name, fields in presets.items()),
+        + "\n".join(f"  {name}: {fields}" for name, fields in presets.items()).replace("%", "%%"),
     )
+    group = parser
     for f in fields(TrainConfig):
-        _add_flag(parser, f)
+        if f.metadata["section"]:
+            group = parser.add_argument_group(f.metadata["section"])
+        _add_flag(group, f)
     given = vars(parser.parse_args(arguments))
     preset = given.pop("preset", None)
     try:

@@ -9,8 +9,8 @@ from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.losses.objective import InpaintingObjective
 from inpaint_hub.pipelines.dualpath import DualPathPipeline
 from inpaint_hub.pipelines.feed_forward import FeedForwardPipeline
-from inpaint_hub.training.config import numbers_of
 from inpaint_hub.training.inpainting import InpaintingTraining
+from inpaint_hub.training.rules import numbers_of
 
 
 class FeedForwardTraining(InpaintingTraining):

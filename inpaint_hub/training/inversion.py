@@ -16,8 +16,8 @@ from inpaint_hub.losses.perceptual import perceptual_loss
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.lahiri import LahiriPipeline
 from inpaint_hub.pipelines.psp import PSPPipeline
-from inpaint_hub.training.config import numbers_of
 from inpaint_hub.training.inpainting import InpaintingTraining
+from inpaint_hub.training.rules import numbers_of
 
 
 class Inversion(nn.Module):
