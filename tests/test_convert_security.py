@@ -221,6 +221,13 @@ def test_blocks_for_an_impossible_resolution_are_refused_before_they_are_made(tm
     assert "px" in str(error) and size < 20e6
 
 
+def test_a_mapping_of_endless_layers_is_refused_before_it_is_made(tmp_path):
+    state = rosinality_generator(size=8)
+    state["style.99999.weight"] = state["style.1.weight"]
+    error, _ = peak(tmp_path, {"g_ema": state})
+    assert "99999" in str(error)
+
+
 def test_a_storage_is_as_long_as_it_says(tmp_path):
     entries = entries_of({"g_ema": rosinality_generator(size=8)})
     name = next(n for n in entries if n.endswith("data/3"))

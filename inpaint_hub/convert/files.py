@@ -7,9 +7,10 @@
 | any other pickle | NVIDIA's .pkl (SPEC C8.2) |
 | a length and `{` | safetensors |
 
-Differs from torch.load(weights_only=True) in what it refuses: that one allocates a storage before
-it knows whether the file has its bytes, inflates compressed entries of a zip, and cannot read
-NVIDIA's pickles; here all formats go through one reader (restricted_pickle) and one set of limits.
+Differs from PyTorch's own reader, with weights_only, in what it refuses: that one allocates a
+storage before it knows whether the file has its bytes, inflates compressed entries of a zip, and
+cannot read NVIDIA's pickles; here all formats go through one reader (restricted_pickle) and one set
+of limits.
 """
 
 import hashlib

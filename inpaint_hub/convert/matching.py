@@ -12,6 +12,7 @@ MAX_LISTED = 8
 MAX_SHARING = 4  # tensors may share storages in a file, but not swell it by more than this
 SLACK_BYTES = 1 << 20
 MIN_RESOLUTION, MAX_RESOLUTION = 8, 2048
+MAX_MAPPING_LAYERS = 64  # StyleGAN2 has 2 or 8
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,15 @@ def checked_resolution(resolution):
             f"{MAX_RESOLUTION} px"
         )
     return resolution
+
+
+def checked_depth(num_layers):
+    """Raises: WrongKeysError for more mapping layers than any StyleGAN2 has."""
+    if num_layers > MAX_MAPPING_LAYERS:
+        raise WrongKeysError(
+            f"the mapping has a layer {num_layers}, expected at most {MAX_MAPPING_LAYERS}"
+        )
+    return num_layers
 
 
 def widths_of(state, candidates):

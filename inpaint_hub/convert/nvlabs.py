@@ -12,6 +12,7 @@ from inpaint_hub.convert.errors import UnknownLayoutError, UnsafeFileError, show
 from inpaint_hub.convert.matching import (
     Constant,
     Wanted,
+    checked_depth,
     checked_resolution,
     fitted_channels,
     highest,
@@ -123,7 +124,7 @@ def generator_config(state, attributes):
             (f"{block}.const", 0),
         ]
     base, most = fitted_channels(widths_of(state, candidates))
-    num_layers = highest(state, LAYERS) + 1
+    num_layers = checked_depth(highest(state, LAYERS) + 1)
     affines = [(k, 1) for k in state if k.endswith(".affine.weight")]
     layers = [(f"mapping.fc{i}.weight", 0) for i in range(num_layers)]
     w_dim = voted(state, affines + layers + [("mapping.w_avg", 0)]) or 0

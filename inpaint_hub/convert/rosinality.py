@@ -14,6 +14,7 @@ import torch
 from inpaint_hub.convert.matching import (
     Constant,
     Wanted,
+    checked_depth,
     checked_resolution,
     fitted_channels,
     highest,
@@ -72,7 +73,7 @@ def generator_config(state):
             (f"to_rgbs.{k}.conv.weight", 2),
         ]
     base, most = fitted_channels(widths_of(state, candidates))
-    num_layers = max(highest(state, STYLES), 0)
+    num_layers = checked_depth(max(highest(state, STYLES), 0))
     styles = [(f"style.{i}.weight", 0) for i in range(1, num_layers + 1)]
     modulations = [(k, 1) for k in state if k.endswith(".modulation.weight")]
     w_dim = voted(state, styles + modulations) or 0

@@ -66,7 +66,7 @@ class SynthesisBlock(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """x [N,I,r/2,r/2], rgb [N,3,r/2,r/2], ws [N,2 or 3,w_dim] -> x [N,O,r,r], rgb [N,3,r,r]."""
         if self.first:
-            x = self.const.expand(len(ws), *self.const.shape).to(ws.dtype)
+            x = self.const.expand(ws.shape[0], *self.const.shape).to(ws.dtype)
         else:
             x = self.up_conv(x, ws[:, 0], noise_mode, generator)
             ws = ws[:, 1:]
