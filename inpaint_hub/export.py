@@ -2,8 +2,8 @@
 
     image [N,3,s,s] in [0,1], mask [N,1,s,s] in {0,1} (1 = hole) -> composite [N,3,s,s] in [0,1]
 
-The whole fill is in the graph: masked picture, encoder, generator, the deformable fusion where there
-is one, and the hard constraint, by which every known value comes back bit for bit. N is free.
+The whole fill is in the graph: masked picture, encoder, generator, the deformable fusion where
+there is one, and the hard constraint, by which every known value comes back bit for bit. N is free.
 """
 
 import argparse

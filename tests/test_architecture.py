@@ -37,6 +37,7 @@ MAY_IMPORT = {
     # It writes pipelines, and starts nothing: networks, their folders, a model card.
     "convert": {"hub", "stylegan2", "inversion", "pipelines"},
     "evaluation": {"images", "masks", "data", "pipelines", "crops", "texture"},
+    "export": {"compositing", "pipelines"},
     "training": NETWORKS
     | {"masks", "losses", "data", "invertfill", "dualpath", "comodgan"}
     | {"allocator", "pipelines", "evaluation"},  # evaluation: judging.py alone, see below
@@ -62,6 +63,8 @@ ONLY_IN = {
     "torch_fidelity": {"evaluation/scoring.py"},
     "skimage": set(),
     "torchmetrics": set(),
+    "onnx": set(),  # torch writes the file
+    "onnxruntime": {"export.py"},
     "openvino": {"engines/openvino.py"},
 }
 DIFFUSERS_HOMES = ("pipelines", "training", "evaluation/report.py")
