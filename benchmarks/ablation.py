@@ -30,8 +30,8 @@ from inpaint_hub.evaluation.pairs import EvaluationPairs, coverage_line, parse_b
 from inpaint_hub.evaluation.report import markdown_table
 from inpaint_hub.evaluation.scoring import Scorer
 from inpaint_hub.training import PRESETS, parse_config
+from inpaint_hub.training.given import component_config
 from inpaint_hub.training.release import changed_fields
-from inpaint_hub.training.step import component_config
 
 W = {"fw_mode": "none"}
 FW = {"fw_mode": "feature"}

@@ -11,8 +11,8 @@ from training_runs import fields
 
 from inpaint_hub.training import PRESETS, TrainConfig, parse_config, train
 from inpaint_hub.training.loop import Run, picture_generators, training_batches, validation_batch
+from inpaint_hub.training.method import adam_class
 from inpaint_hub.training.recompute import recompute_blocks
-from inpaint_hub.training.step import adam_class
 
 
 def config(place, output_dir, method, **options):

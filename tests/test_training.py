@@ -25,7 +25,7 @@ from inpaint_hub.stylegan2.resample import upsample
 from inpaint_hub.training import PRESETS, TrainConfig, parse_config, train
 from inpaint_hub.training.checkpoint import checkpoints, usable_checkpoint
 from inpaint_hub.training.loop import Run, picture_generators, training_pictures
-from inpaint_hub.training.step import MovingAverage
+from inpaint_hub.training.method import MovingAverage
 
 ROOT = Path(__file__).parent.parent
 TINY_GAN = {

@@ -9,8 +9,8 @@ from inpaint_hub.compositing import mask_out
 from inpaint_hub.pipelines.comodgan import CoModGANPipeline
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator
 from inpaint_hub.training.adversary import Adversaries, Adversary
+from inpaint_hub.training.method import TrainingMethod
 from inpaint_hub.training.projected import ProjectedAdversary
-from inpaint_hub.training.step import TrainingMethod
 
 
 class CoModGANTraining(TrainingMethod):

@@ -13,9 +13,9 @@ from inpaint_hub.losses.objective import InpaintingObjective
 from inpaint_hub.pipelines.dualpath import DualPathPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.psp import PSPPipeline
+from inpaint_hub.training.given import pipeline_index
 from inpaint_hub.training.inpainting import InpaintingTraining
 from inpaint_hub.training.rules import numbers_of
-from inpaint_hub.training.step import pipeline_index
 
 LARGE_OFFSET_PX = 50
 

@@ -11,8 +11,9 @@ from inpaint_hub.losses.objective import LossWeights
 from inpaint_hub.losses.perceptual import NoFeatures, load_perceptual_network
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from inpaint_hub.training.adversary import Adversaries, Adversary
+from inpaint_hub.training.given import pipeline_index
+from inpaint_hub.training.method import TrainingMethod
 from inpaint_hub.training.projected import ProjectedAdversary
-from inpaint_hub.training.step import TrainingMethod, pipeline_index
 
 
 class InpaintingTraining(TrainingMethod):

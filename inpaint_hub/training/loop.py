@@ -25,6 +25,7 @@ from inpaint_hub.training.checkpoint import (
     usable_checkpoint,
     write_checkpoint,
 )
+from inpaint_hub.training.given import component_config
 from inpaint_hub.training.logs import Clock, JSONLinesTracker, TermLogs, make_trackers
 from inpaint_hub.training.pictures import (
     UnreadablePictures,
@@ -37,7 +38,6 @@ from inpaint_hub.training.pictures import (
 from inpaint_hub.training.release import prepare_upload, release
 from inpaint_hub.training.resuming import apply_settings, check_flags, facts_of, settings_of
 from inpaint_hub.training.samples import sample_grid
-from inpaint_hub.training.step import component_config
 
 UNSET_SEED = 20_240_229  # of a state that no run leaves behind
 

@@ -10,8 +10,9 @@ from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from inpaint_hub.training.adversary import Adversaries, Adversary
 from inpaint_hub.training.augment import draw
+from inpaint_hub.training.given import hub_options
+from inpaint_hub.training.method import TrainingMethod
 from inpaint_hub.training.projected import ProjectedAdversary
-from inpaint_hub.training.step import TrainingMethod, hub_options
 
 
 class MeanPathLength:

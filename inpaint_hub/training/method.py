@@ -1,5 +1,5 @@
-"""The parts of an optimiser step that every method shares; the loop around it knows nothing of
-networks.
+"""The base of every training method: the parts of an optimizer step that all share; the loop around
+it knows nothing of networks.
 
 A method has `models` (trained), `phases(step)` -> functions phase(batch, rng) -> log scalars, each
 of which ends with an optimiser step of its own, `sample_rows(images, masks)` -> rows of the sample
@@ -9,7 +9,6 @@ the run: a resumed run continues the same stream, and two processes draw what on
 batch would.
 """
 
-import json
 import math
 from contextlib import contextmanager
 
@@ -18,33 +17,9 @@ from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from torch.optim.lr_scheduler import LambdaLR
 
-from inpaint_hub import hub
-from inpaint_hub.stylegan2 import StyleGAN2Discriminator
 from inpaint_hub.training.augment import draw
+from inpaint_hub.training.given import GivenPipelines
 from inpaint_hub.training.recompute import recompute_blocks
-
-INDEX = "model_index.json"
-
-
-def component_config(config, name, pipeline=None):
-    """config.json of component `name` of a pipeline: where not given, the one that
-    pretrained_model_name_or_path names."""
-    path = pipeline or config.pretrained_model_name_or_path
-    return json.loads(
-        hub.find_file(path, f"{name}/config.json", **hub_options(config)).read_text(
-            encoding="utf-8"
-        )
-    )
-
-
-def pipeline_index(config):
-    """model_index.json of the pipeline that pretrained_model_name_or_path names."""
-    path = config.pretrained_model_name_or_path
-    return json.loads(hub.find_file(path, INDEX, **hub_options(config)).read_text(encoding="utf-8"))
-
-
-def hub_options(config):
-    return {"revision": config.revision or None, "cache_dir": config.cache_dir or None}
 
 
 def adam_class(use_8bit):
@@ -83,7 +58,7 @@ class MovingAverage(EMAModel):
         self.shadow_params = [p.to(d) for p, d in zip(self.shadow_params, devices, strict=True)]
 
 
-class TrainingMethod:
+class TrainingMethod(GivenPipelines):
     """Parts every method shares: preparation, moving average, schedule."""
 
     needs_masks = True
@@ -196,44 +171,6 @@ class TrainingMethod:
                 self.ema.restore(self.averaged_parameters)
             for module, mode in modes:  # frozen parts were and stay in eval mode
                 module.training = mode
-
-    def load_pretrained(self, model_class, subfolder, pipeline=None):
-        """Component `subfolder` of a pipeline: where not given, the one that
-        pretrained_model_name_or_path names."""
-        c = self.config
-        return model_class.from_pretrained(
-            pipeline or c.pretrained_model_name_or_path,
-            subfolder=subfolder,
-            variant=c.variant or None,
-            **hub_options(c),
-        )
-
-    def discriminator_beside(self, pipeline):
-        """The StyleGAN2 discriminator saved beside a pipeline's generator; None where there is
-        none, or another kind."""
-        try:
-            arguments = component_config(self.config, "discriminator", pipeline)
-        except FileNotFoundError:
-            return None
-        if "resolution" not in arguments:  # SN-PatchGAN knows none
-            return None
-        options = hub_options(self.config)
-        return StyleGAN2Discriminator.from_pretrained(
-            pipeline, subfolder="discriminator", **options
-        ).train()
-
-    def beside(self, model_class, subfolder, arguments):
-        """The model of these arguments that an earlier run saved beside the given pipeline; None
-        where there is none, or one of other arguments."""
-        pipeline = self.config.pretrained_model_name_or_path
-        try:
-            if not pipeline or component_config(self.config, subfolder) != dict(arguments):
-                return None
-        except FileNotFoundError:
-            return None
-        self.accelerator.print(f"{model_class.__name__}: the one beside the pipeline goes on.")
-        options = hub_options(self.config)
-        return model_class.from_pretrained(pipeline, subfolder=subfolder, **options).train()
 
     def normal(self, rng, count):
         """[N,count] standard normal numbers, row n from rng[n]."""
