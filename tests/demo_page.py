@@ -109,12 +109,25 @@ def draw(page, start=(0.3, 0.5), end=(0.7, 0.55), steps=12):
     page.mouse.up()
 
 
-def press_fill(page):
-    """Press Fill and wait until it is done; what the page says then."""
-    page.click("#fill")
+def start_fill(page, press=None):
+    """Press Fill, having marked what the page says now, so that `said` waits for what comes."""
+    page.evaluate("document.querySelector('#status p').dataset.old = 'yes'")
+    (press or (lambda: page.click("#fill")))()
+
+
+def said(page, start):
+    """Wait until the page says something new that starts so; all of it."""
     page.wait_for_function(
-        """() => { const said = document.querySelector("#status p");
-        return said && /^Filled|did not|Nothing|no /.test(said.textContent)
-            && !document.querySelector("#fill").disabled; }"""
+        """start => { const one = document.querySelector("#status p");
+        return one && !one.dataset.old && one.textContent.startsWith(start); }""",
+        arg=start,
     )
     return page.inner_text("#status p")
+
+
+def press_fill(page):
+    """Press Fill and wait until it is done; what the page says then."""
+    start_fill(page)
+    text = said(page, "Filled")
+    page.wait_for_function("!document.querySelector('#fill').disabled")
+    return text

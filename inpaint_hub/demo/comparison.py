@@ -9,7 +9,6 @@ from PIL import Image
 from inpaint_hub import PSPBlendPipeline
 from inpaint_hub.bundled import weights_folder
 from inpaint_hub.demo.filling import fill
-from inpaint_hub.demo.models import takes
 from inpaint_hub.demo.photos import Refusal, seen
 from inpaint_hub.images import read_images
 
@@ -46,11 +45,8 @@ def method_sources(models):
 def arms(methods, chosen, chosen_name):
     """[(caption, function that returns a pipeline, changes of the settings)] to compare."""
     rows = []
-    if takes(chosen, "texture"):
-        rows.append((f"{chosen_name}, own texture", lambda: chosen, {"texture": "auto"}))
-        rows.append((f"{chosen_name}, no texture", lambda: chosen, {"texture": "none"}))
-    else:
-        rows.append((chosen_name, lambda: chosen, {}))
+    rows.append((f"{chosen_name}, photo's texture", lambda: chosen, {"texture": "auto"}))
+    rows.append((f"{chosen_name}, no texture", lambda: chosen, {"texture": "none"}))
     for name in methods.names:
         seam = "gp" if name == "pSp + Blend" else "none"
         rows.append((name, lambda name=name: methods.get(name), {"texture": "none", "seam": seam}))

@@ -11,9 +11,9 @@ from PIL import Image
 from inpaint_hub import provenance
 from inpaint_hub.blending import BLENDS
 from inpaint_hub.crops import bounding_box
-from inpaint_hub.demo.models import takes
 from inpaint_hub.demo.photos import Refusal, check_budget
 from inpaint_hub.images import read_images
+from inpaint_hub.texture import TEXTURES
 
 MAX_RESULTS = 8
 MAX_SEED = 2**32 - 1
@@ -27,7 +27,7 @@ SEAMS = [  # what is shown, the pipelines' `blend`
     ("Band by band (Laplacian pyramid)", "laplacian"),
     ("Leave as it is", "none"),
 ]
-TEXTURES = [  # what is shown, the pipelines' `texture`
+TEXTURE_NAMES = [  # what is shown, the pipelines' `texture`
     ("Choose the best (slower)", "auto"),
     ("The photo's own patches", "patches"),
     ("The network's fill, with the photo's detail", "detail"),
@@ -63,9 +63,8 @@ class Settings:
             raise Refusal(f"The variation is {self.variation!r}: give a number from 0 to 1.")
         if self.seam not in BLENDS:
             raise Refusal(f"The seam is {self.seam!r}: choose one of {', '.join(BLENDS)}.")
-        textures = [name for _, name in TEXTURES]
-        if self.texture not in textures:
-            raise Refusal(f"The texture is {self.texture!r}: choose one of {', '.join(textures)}.")
+        if self.texture not in TEXTURES:
+            raise Refusal(f"The texture is {self.texture!r}: choose one of {', '.join(TEXTURES)}.")
         return replace(self, seed=seed, results=results, variation=variation, soft_seam=soft_seam)
 
 
@@ -85,26 +84,27 @@ def whole(what, value, low, high):
 
 class Result(NamedTuple):
     """image: PIL, the photo's own mode and size; seed: that makes it again; seconds it took;
-    routes: sentences, where each hole was sent; notes: see inpaint_hub.provenance."""
+    routes: sentences, where each hole was sent; textures: what was chosen for its crops; notes: see
+    inpaint_hub.provenance."""
 
     image: Image.Image
     seed: int
     seconds: float
     routes: list
+    textures: list
     notes: dict
 
 
-def options_for(pipe, settings):
-    """Arguments of the pipeline's call but the pictures and the generator."""
+def options_for(settings):
+    """Arguments of the pipelines' call but the pictures and the generator."""
     options = {
         "variation": settings.variation,
         "mask_blur": settings.soft_seam,
         "blend": settings.seam,
+        "texture": settings.texture,
     }
     if settings.around_holes:
         options["padding_mask_crop"] = CROP_PADDING_PX
-    if takes(pipe, "texture"):
-        options["texture"] = settings.texture
     return options
 
 
@@ -125,7 +125,7 @@ def fill(pipe, image, hole, settings, revision=None, only_part=True):
         left, top, right, bottom = box
         part, part_hole = image.crop(box), hole[top:bottom, left:right]
     mask = Image.fromarray(part_hole.astype(np.uint8) * 255)
-    options = options_for(pipe, settings)
+    options = options_for(settings)
     for index in range(settings.results):
         start = time.perf_counter()
         seed = (settings.seed + index) % (MAX_SEED + 1)
@@ -144,15 +144,17 @@ def fill(pipe, image, hole, settings, revision=None, only_part=True):
         if box is not None:
             filled = put_back(image, filled, box)
         routes = route_sentences(output)
+        textures = sorted({choice for choice, _ in (output.textures or [[]])[0]})
         notes = provenance.describe(
             pipe,
             revision=revision,
             seed=seed,
             coverage=hole.mean(),
             routes=routes or None,
+            textures=textures or None,
             **options,
         )
-        yield Result(filled, seed, time.perf_counter() - start, routes, notes)
+        yield Result(filled, seed, time.perf_counter() - start, routes, textures, notes)
 
 
 def part_around(hole):

@@ -1,6 +1,5 @@
 """The pipelines visitors can choose, each loaded once and shared; a visitor's choice is a name."""
 
-import inspect
 import re
 import threading
 from collections import OrderedDict
@@ -12,11 +11,6 @@ from inpaint_hub.hub import find_file
 
 HUB_ID = re.compile(r"^[\w-][\w.-]*/[\w-][\w.-]*$")
 HUB_PIPELINES = 2  # of the Hub's, kept at once; the longest unused one goes
-
-
-def takes(pipe, name):
-    """Whether the pipeline's call has such an argument."""
-    return name in inspect.signature(type(pipe).__call__).parameters
 
 
 class Models:

@@ -10,6 +10,9 @@
       input.setAttribute("aria-label", "Choose files");
     });
     document.querySelectorAll("img:not([alt])").forEach((image) => image.setAttribute("alt", ""));
+    document.querySelectorAll("div[aria-label]:not([role])").forEach((box) => {
+      box.setAttribute("role", "group");
+    });
   };
   name();
   new MutationObserver(name).observe(document.body, { childList: true, subtree: true });

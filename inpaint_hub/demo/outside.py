@@ -47,7 +47,7 @@ def pixels(size, percent):
 def extended(pipe, image, percent, settings, progress):
     """(picture, notes): see inpaint_hub.outpainting."""
     border = pixels(image.size, percent)
-    options = options_for(pipe, settings)
+    options = options_for(settings)
     try:
         picture = outpaint(
             pipe, image, *border, on_strip=lambda done, count: progress(done, count), **options

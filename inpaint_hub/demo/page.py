@@ -16,8 +16,8 @@ import numpy as np
 
 from inpaint_hub.demo import batch, comparison, endpoints, filling, outside
 from inpaint_hub.demo.examples import Shelf, thumbnails
-from inpaint_hub.demo.filling import MAX_SEED, SEAMS, TEXTURES, Settings, seconds_said
-from inpaint_hub.demo.models import Models, takes
+from inpaint_hub.demo.filling import MAX_SEED, SEAMS, TEXTURE_NAMES, Settings, seconds_said
+from inpaint_hub.demo.models import Models
 from inpaint_hub.demo.photos import (
     Photo,
     Refusal,
@@ -319,8 +319,7 @@ def build_demo(models, warm_up=False):
             file, shown = write_result(result.image, visit, f"{photo.stem}_draft", result.notes)
             pair = (str(photo.shown), str(shown))
             text = f"Live draft in {time.perf_counter() - start:.2f} s"
-            text += ", without the photo's texture" if takes(pipe, "texture") else ""
-            text += "; Fill makes it and keeps it."
+            text += ", without the photo's texture; Fill adds that and keeps the result."
             return status(text), pair, gr.Gallery([(str(shown), "live draft")], selected_index=0)
         except Refusal:
             return (gr.skip(),) * 3  # nothing is painted: the next stroke will tell
@@ -478,7 +477,7 @@ def build_demo(models, warm_up=False):
             report = batch.fill_all(
                 pipe,
                 jobs,
-                filling.options_for(pipe, settings),
+                filling.options_for(settings),
                 settings.seed,
                 lambda done, count: progress((done, count), desc="Filling"),
                 invert,
@@ -511,7 +510,7 @@ def build_demo(models, warm_up=False):
         gr.Markdown(INTRO.format(routing=ROUTING[routed]), elem_id="intro")
         with gr.Tabs():
             with gr.Tab("Fill"), gr.Row(equal_height=False):
-                with gr.Column(scale=6, min_width=320):
+                with gr.Column(scale=6, min_width=320, elem_id="left-side"):
                     editor = gr.HTML(
                         html_template=(HERE / "editor.html").read_text(encoding="utf-8"),
                         js_on_load=(HERE / "editor.js").read_text(encoding="utf-8"),
@@ -529,7 +528,7 @@ def build_demo(models, warm_up=False):
                         apply_default_css=False,
                         elem_id="examples",
                     )
-                    with gr.Row():
+                    with gr.Row(elem_id="chosen-model"):
                         live = gr.Checkbox(
                             True,
                             label="Live: a draft after each stroke",
@@ -544,7 +543,9 @@ def build_demo(models, warm_up=False):
                             allow_custom_value=models.from_hub,
                             elem_id="model",
                         )
-                    with gr.Accordion("Mask: random, from a file, download", open=False):
+                    with gr.Accordion(
+                        "Mask: random, from a file, download", open=False, elem_id="mask-tools"
+                    ):
                         with gr.Row():
                             random_button = gr.Button("Random hole", elem_id="random-hole")
                             mask_file = gr.UploadButton(
@@ -554,7 +555,7 @@ def build_demo(models, warm_up=False):
                             mask_out = gr.DownloadButton(
                                 "Download mask", interactive=False, elem_id="mask-download"
                             )
-                    with gr.Accordion("Options", open=False):
+                    with gr.Accordion("Options", open=False, elem_id="options"):
                         with gr.Row():
                             seed = gr.Number(0, label="Seed", precision=None, elem_id="seed")
                             new_seed = gr.Checkbox(
@@ -570,11 +571,10 @@ def build_demo(models, warm_up=False):
                             info="How much several results differ",
                         )
                         texture = gr.Dropdown(
-                            TEXTURES,
+                            TEXTURE_NAMES,
                             value="auto",
                             label="Texture",
                             info="Where fine detail comes from",
-                            visible=takes_texture(models),
                         )
                         seam = gr.Dropdown(
                             SEAMS, value="gp", label="Seam", info="How the fill meets the photo"
@@ -582,7 +582,7 @@ def build_demo(models, warm_up=False):
                         soft_seam = gr.Slider(
                             0, 32, 0, step=1, label="Soft seam, px", info="Inside the hole only"
                         )
-                with gr.Column(scale=6, min_width=320):
+                with gr.Column(scale=6, min_width=320, elem_id="right-side"):
                     told = gr.HTML(status("Loading …"), elem_id="status")
                     slider = gr.ImageSlider(
                         label="Before and after",
@@ -607,7 +607,7 @@ def build_demo(models, warm_up=False):
                         buttons=[],
                     )
                     with gr.Row():
-                        onward = gr.Button("Use this result as the photo", elem_id="go-on")
+                        onward = gr.Button("Go on from this result", elem_id="go-on")
                         file_format = gr.Dropdown(
                             ["PNG", "JPEG", "WEBP"],
                             value="PNG",
@@ -620,7 +620,9 @@ def build_demo(models, warm_up=False):
                         download = gr.DownloadButton(
                             "Download", variant="primary", elem_id="download"
                         )
-                    with gr.Accordion("Compare methods on this hole", open=False):
+                    with gr.Accordion(
+                        "Compare methods on this hole", open=False, elem_id="compare-them"
+                    ):
                         compare_button = gr.Button("Compare", elem_id="compare")
                         methods_gallery = gr.Gallery(
                             label="Methods",
@@ -634,7 +636,7 @@ def build_demo(models, warm_up=False):
                             elem_id="methods",
                             buttons=[],
                         )
-                    with gr.Accordion("Where is it guessing?", open=False):
+                    with gr.Accordion("Where is it guessing?", open=False, elem_id="guessing"):
                         guess_button = gr.Button("Show where results differ", elem_id="guess")
                         heat = gr.Image(
                             label="Spread between results",
@@ -811,17 +813,6 @@ def picked(function):
         return function(index, visit)
 
     return handler
-
-
-def takes_texture(models):
-    """Whether any pipeline that is there already can add texture; loading none to find out."""
-    from inpaint_hub import InpaintPipeline
-
-    loaded = list(models.loaded.values()) + [
-        source for source in models.sources.values() if hasattr(source, "components")
-    ]
-    kinds = [type(pipe) for pipe in loaded] or [InpaintPipeline]
-    return any("texture" in kind.__call__.__annotations__ for kind in kinds)
 
 
 def examples_html():
