@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "provenance": {"__init__"},
     "bundled": set(),
     "demo": {"images", "masks", "blending", "crops", "hub", "folders", "pipelines", "bundled"}
-    | {"outpainting", "provenance", "evaluation", "texture"},
+    | {"outpainting", "provenance", "evaluation", "texture", "formats"},
     "__main__": {"__init__", "pipelines", "images", "masks", "folders", "blending"}
     | {"bundled", "provenance", "texture"},
     "__init__": None,  # loads names on demand

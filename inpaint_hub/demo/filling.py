@@ -182,12 +182,21 @@ def put_back(image, part, box):
     return whole_picture
 
 
+BY = {
+    "faces": "by the model of faces",
+    "photos": "by the model of photos",
+    "texture": "from the photo's own texture",
+}
+
+
 def route_sentences(output):
     """What a router says of each hole, as sentences; [] for pipelines that have one way only."""
     routes = getattr(output, "routes", None) or []
-    if routes and isinstance(routes[0], (list, tuple)):
-        routes = [route for of_picture in routes for route in of_picture]
-    return [str(getattr(route, "sentence", route)) for route in routes]
+    sentences = []
+    for number, route in enumerate(routes, start=1):
+        hole = "The hole" if len(routes) == 1 else f"Hole {number}"
+        sentences.append(f"{hole} was filled {BY[route.route]}: it {route.reason}.")
+    return sentences
 
 
 def seconds_said(seconds):

@@ -8,7 +8,7 @@ import threading
 import gradio as gr
 import torch
 
-from inpaint_hub.demo.models import Models, bundled_models
+from inpaint_hub.demo.models import Models, Part, bundled_models
 from inpaint_hub.demo.page import CSS, build_demo
 
 MAX_UPLOAD = "80mb"  # a 48 megapixel JPEG has 15 to 30
@@ -83,10 +83,14 @@ def models_of(arguments, device):
     """Models: those that are bundled, after the one that was asked for."""
     sources = {arguments.model: arguments.model} if arguments.model else {}
     try:
-        sources |= bundled_models()
+        bundled = bundled_models()
     except FileNotFoundError:
         if not sources:
             raise
+        bundled = {}
+    if sources:  # parts are parts of the default
+        bundled = {name: source for name, source in bundled.items() if not isinstance(source, Part)}
+    sources |= bundled
     return Models(sources, device, "eager", from_hub=not arguments.no_hub)
 
 

@@ -3,8 +3,9 @@
 import re
 import threading
 from collections import OrderedDict
+from typing import NamedTuple
 
-from inpaint_hub import load_pipeline
+from inpaint_hub import default_pipeline, load_pipeline
 from inpaint_hub.bundled import weights_folder
 from inpaint_hub.demo.photos import Refusal
 from inpaint_hub.hub import find_file
@@ -13,12 +14,18 @@ HUB_ID = re.compile(r"^[\w-][\w.-]*/[\w-][\w.-]*$")
 HUB_PIPELINES = 2  # of the Hub's, kept at once; the longest unused one goes
 
 
+class Part(NamedTuple):
+    """A source: what the default pipeline has under this name."""
+
+    name: str
+
+
 class Models:
     """Pipelines by name.
 
     Args:
-        sources: {name: folder, Hub id, pipeline, or function that returns a pipeline}, the default
-            first.
+        sources: {name: folder, Hub id, pipeline, Part, or function that returns a pipeline}, the
+            default first.
         device, engine: as for InpaintPipeline.to and optimize (None: leave as they are).
         from_hub: whether visitors may name any repository of the Hub.
     """
@@ -28,7 +35,7 @@ class Models:
         self.device, self.engine, self.from_hub = device, engine, from_hub
         self.loaded, self.visitors = {}, OrderedDict()
         self.revisions = {}
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
 
     @property
     def names(self):
@@ -82,11 +89,11 @@ class Models:
         return pipe
 
     def _ready(self, source):
-        pipe = source() if callable(source) and not hasattr(source, "components") else source
-        if not hasattr(pipe, "components"):
-            pipe = load_pipeline(pipe)
-        else:
-            return pipe
+        if isinstance(source, Part):
+            return getattr(self.get(), source.name)
+        if hasattr(source, "components"):  # a pipeline, as its owner made it ready
+            return source
+        pipe = source() if callable(source) else load_pipeline(source)
         if self.device is not None:
             pipe = pipe.to(self.device)
         if self.engine is not None:
@@ -96,9 +103,10 @@ class Models:
 
 
 def bundled_models():
-    """{name: source} of what the package brings along, the default first."""
-    return {
-        "Faces": weights_folder("dualpath-faces-128"),
-        "Photos": weights_folder("invertfill-scenes-128"),
-        "Faces, InvertFill": weights_folder("invertfill-faces-128"),
-    }
+    """{name: source} of what the package brings along, the default first: the router, and the two
+    pipelines it chooses from.
+
+    Raises: FileNotFoundError without bundled weights.
+    """
+    weights_folder("")
+    return {"Automatic": default_pipeline, "Faces": Part("faces"), "Photos": Part("photos")}

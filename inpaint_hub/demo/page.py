@@ -14,6 +14,7 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 
+from inpaint_hub import default_pipeline
 from inpaint_hub.demo import batch, comparison, endpoints, filling, outside
 from inpaint_hub.demo.examples import Shelf, thumbnails
 from inpaint_hub.demo.filling import MAX_SEED, SEAMS, TEXTURE_NAMES, Settings, seconds_said
@@ -54,8 +55,7 @@ bit, at the photo's own size.
 ROUTING = {
     True: "A hole in a face is filled by the model that knows faces, turned to how it learned "
     "them; every other hole by the model for photos, with the photo's own texture.",
-    False: "The models here know **faces, cropped closely** (“Faces”) and landscapes (“Photos”); "
-    "choose below.",
+    False: "Every hole is filled by the model that is chosen below.",
 }
 READ = "async (value, ...rest) => [window.inpaintEditor.value(), ...rest]"
 UPLOADED = "async (value, ...rest) => [window.inpaintEditor.uploaded(), ...rest]"
@@ -501,8 +501,7 @@ def build_demo(models, warm_up=False):
 
     # --- the page --------------------------------------------------------------------------------
 
-    routed = any("Auto" in type(models.loaded.get(name)).__name__ for name in models.loaded)
-    routed = routed or models.default.startswith("Automatic")
+    routed = models.sources[models.default] is default_pipeline
     with gr.Blocks(title="inpaint_hub", delete_cache=(60, 900), analytics_enabled=False) as demo:
         visit = gr.State(
             None, time_to_live=VISIT_SECONDS, delete_callback=lambda v: v.close() if v else None
@@ -524,7 +523,8 @@ def build_demo(models, warm_up=False):
                         html_template=examples_html(),
                         js_on_load="""element.addEventListener('click', (event) => {
                             const one = event.target.closest('button[data-index]');
-                            if (one) trigger('select', {index: Number(one.dataset.index)}); });""",
+                            const index = one && Number(one.dataset.index);
+                            if (one) trigger('select', {index, value: null}); });""",
                         apply_default_css=False,
                         elem_id="examples",
                     )
@@ -809,8 +809,7 @@ def picked(function):
     """A select handler that passes on which item was picked."""
 
     def handler(visit, event: gr.SelectData):
-        index = event.index if isinstance(event.index, int) else event._data["index"]
-        return function(index, visit)
+        return function(event.index, visit)
 
     return handler
 

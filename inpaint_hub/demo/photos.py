@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from inpaint_hub import provenance
+from inpaint_hub.formats import open_picture
 from inpaint_hub.images import read_images, read_masks
 
 MAX_PIXELS = 50_000_000  # a 48 megapixel phone's photo; RGB at 3 bytes each is 150 MB
@@ -122,25 +123,26 @@ def forget_old(root, seconds):
 
 
 def opened(path, name="the picture"):
-    """The decoded picture of a file, upright, with its EXIF.
+    """The decoded picture of a file, upright, as inpaint_hub.formats reads it; 16-bit color as 8.
 
     Raises: Refusal for what cannot be read, or has too many pixels.
     """
     try:
         with Image.open(path) as image:
             check_size(image.size, name)
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            return image.copy() if upright is image else upright
+        picture = open_picture(path)
     except Refusal:
         raise
-    except Exception as error:  # Pillow's plugins raise almost anything on damaged files
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        reason = reason.replace(str(path), name)
+    except Exception as error:  # Pillow's plugins raise a dozen classes for what they cannot read
+        reason = (str(error).splitlines() or [type(error).__name__])[0].split(";")[0]
+        reason = reason.replace(str(path), name).replace(repr(str(path)), name)[:160]
         raise Refusal(
             f"{name} cannot be read as a picture ({reason}). Save it again as .jpg or .png with "
             "another program, then upload it."
         ) from error
+    height, width = picture.pixels.shape[:2]
+    made = picture.fill(np.zeros((1, 1, 3), np.float32), np.zeros((height, width), bool))
+    return made if isinstance(made, Image.Image) else Image.fromarray(picture.pixels)
 
 
 def check_size(size, name="the picture"):
