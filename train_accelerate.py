@@ -1,17 +1,6 @@
-"""Train StyleGAN2, InvertFill or pSp: `accelerate launch train_accelerate.py --help`."""
+"""Train any of the methods: `accelerate launch train_accelerate.py --help`."""
 
-import sys
-
-from inpaint_hub.training import PRESETS, parse_config, train
-
-
-def main():
-    config = parse_config(sys.argv[1:], {name: preset() for name, preset in PRESETS.items()})
-    try:
-        train(config)
-    except (ImportError, FloatingPointError, OSError, ValueError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
-
+from inpaint_hub.training.__main__ import main
 
 if __name__ == "__main__":
     main()

@@ -4,24 +4,49 @@ A folder is continued where it stopped. On several GPUs: accelerate launch -m in
 """
 
 import argparse
+import json
 import os
 import sys
 from datetime import timedelta
 from pathlib import Path
 
 import torch
+from PIL import Image
 from tqdm.auto import tqdm
 
-from inpaint_hub import default_pipeline, folders, load_pipeline
+from inpaint_hub import default_pipeline, folders, load_pipeline, provenance
 from inpaint_hub.blending import BLENDS
 from inpaint_hub.pipelines.router import FACES
 from inpaint_hub.texture import TEXTURES
+
+
+class ShowProvenance(argparse.Action):
+    """Prints what a filled picture says of itself, and ends."""
+
+    def __call__(self, parser, namespace, path, option=None):
+        try:
+            with Image.open(path) as image:
+                notes = provenance.read(image)
+        except Exception as error:  # Pillow's plugins raise a dozen classes
+            parser.error(f"{option} {path}: no picture that can be read ({error})")
+        if notes is None:
+            print(f"{path}: says nothing of where it came from", file=sys.stderr)
+            parser.exit(1)
+        print(json.dumps(notes, indent=2, ensure_ascii=False))
+        parser.exit()
 
 
 def build_parser():
     parser = argparse.ArgumentParser(
         prog="python -m inpaint_hub",
         description="Fill the white part of a mask in a picture; the rest is kept bit for bit.",
+    )
+    parser.add_argument(
+        "--show-provenance",
+        "--show_provenance",
+        action=ShowProvenance,
+        metavar="FILE",
+        help="print by which pipeline, seed and settings a picture was filled, and end",
     )
     parser.add_argument(
         "--image", required=True, type=Path, help="picture, or a folder of pictures"

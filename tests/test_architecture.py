@@ -45,6 +45,7 @@ MAY_IMPORT = {
     "outpainting": {"images"},  # the pipeline is passed in
     "provenance": {"__init__"},
     "bundled": set(),
+    "commands": {"__init__"},  # a command's module is looked up when it is asked for
     "demo": {"images", "masks", "blending", "crops", "hub", "folders", "pipelines", "bundled"}
     | {"outpainting", "provenance", "evaluation", "texture", "formats"},
     "__main__": {"__init__", "pipelines", "images", "masks", "folders", "blending"}
