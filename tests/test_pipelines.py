@@ -23,7 +23,7 @@ from inpaint_hub import (
     StyleGAN2Pipeline,
     load_pipeline,
 )
-from inpaint_hub.pipelines.base import window_groups
+from inpaint_hub.pipelines.windows import window_groups
 
 TINY = {"resolution": 32, "w_dim": 16, "channel_base": 256, "channel_max": 16}
 SMALL = {"backbone": "small", "backbone_width": 8, "style_channels": 16}
@@ -346,14 +346,14 @@ def test_many_holes_are_filled_in_groups_as_they_would_be_at_once(pipe, monkeypa
     at_once = pipe(photo((300, 200)), hole, **options)
     assert len(at_once.generated) > 3
     latent = pipe(photo((300, 200)), hole, padding_mask_crop=1, output_type="latent").images
-    monkeypatch.setattr("inpaint_hub.pipelines.base.WINDOWS_AT_ONCE", 3)
+    monkeypatch.setattr("inpaint_hub.pipelines.windows.WINDOWS_AT_ONCE", 3)
     for latents in (None, latent):
         in_groups = pipe(photo((300, 200)), hole, latents=latents, **options).images
         np.testing.assert_allclose(in_groups, at_once.images, atol=2e-5)
 
 
 def test_grouping_windows_keeps_results_independent_of_the_batch(pipe, monkeypatch):
-    monkeypatch.setattr("inpaint_hub.pipelines.base.WINDOWS_AT_ONCE", 3)
+    monkeypatch.setattr("inpaint_hub.pipelines.windows.WINDOWS_AT_ONCE", 3)
     images = [photo((200, 120), seed=s) for s in range(4)]
     holes = [np.zeros((120, 200), bool) for _ in images]
     for hole, count in zip(holes, (2, 2, 5, 1)):

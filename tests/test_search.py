@@ -200,7 +200,7 @@ def test_two_threads_search_on_one_pipeline_each_with_its_own_callback(pipe):
 
 
 def test_the_time_budget_ends_the_call_and_every_window_gets_a_share(pipe, monkeypatch):
-    monkeypatch.setattr("inpaint_hub.pipelines.base.WINDOWS_AT_ONCE", 1)
+    monkeypatch.setattr("inpaint_hub.pipelines.windows.WINDOWS_AT_ONCE", 1)
     steps, times = [], []
     start = time.monotonic()
     pipe(

@@ -35,8 +35,8 @@ from inpaint_hub.evaluation.samples import GeneratorMethod, judge_samples
 from inpaint_hub.evaluation.scoring import Scorer
 from inpaint_hub.masks import MIXTURES, MaskFiles
 from inpaint_hub.pipelines import default_pipeline, load_pipeline
+from inpaint_hub.pipelines.arguments import BLENDS
 from inpaint_hub.pipelines.auto import class_name
-from inpaint_hub.pipelines.base import BLENDS
 from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 from inpaint_hub.texture import TEXTURES
 

@@ -1,39 +1,17 @@
 """InpaintPipeline: preprocess -> encode -> generate -> composite, for any encoder and generator."""
 
-from collections import Counter
-from dataclasses import dataclass, field, fields
-from itertools import pairwise
-from numbers import Integral, Real
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from diffusers.utils import BaseOutput, replace_example_docstring
 
 from inpaint_hub import crops, engines
-from inpaint_hub.blending import BLENDS, blend_fill, dilate
-from inpaint_hub.compositing import mask_out
-from inpaint_hub.images import read_images, read_masks, to_tensor, to_unit, write_pictures
+from inpaint_hub.blending import dilate
+from inpaint_hub.images import read_images, read_masks, to_tensor, write_pictures
+from inpaint_hub.pipelines.arguments import check_arguments
 from inpaint_hub.pipelines.repository import HubPipeline
-from inpaint_hub.texture import TEXTURES, textured, textured_windows
-
-MOST_CONTEXT = 100  # times a hole's size: beyond lies the whole picture
-WINDOWS_AT_ONCE = 16  # a photo with hundreds of specks must not fill the memory
-OUTPUT_TYPES = ("pil", "np", "pt", "native", "latent")
-NOISE_MODES = (None, "const", "random", "none")
-CHOICES = {
-    "output_type": OUTPUT_TYPES,
-    "noise_mode": NOISE_MODES,
-    "blend": (None, *BLENDS),
-    "texture": TEXTURES,
-}
-LOWEST = {
-    "height": 1,
-    "width": 1,
-    "padding_mask_crop": 0,
-    "num_images_per_prompt": 1,
-    "mask_dilate": 0,
-    "mask_blur": 0,
-}
+from inpaint_hub.pipelines.windows import PreparedInputs, fills_of, joined, window_groups
 
 EXAMPLE_DOC_STRING = """
         Examples:
@@ -58,86 +36,6 @@ class InpaintOutput(BaseOutput):
     images: list | np.ndarray | torch.Tensor | tuple
     generated: torch.Tensor | None
     textures: list | None = None
-
-
-def _textured(rgb, picture, hole, window, own, patch, texture, blend, mask_blur, seed):
-    """Write the textured fill of one window into rgb; [(choice, scores)] of its crops.
-
-    Crops of the texture's own, with as much around each hole as it needs: the window may be a whole
-    photo, of which only these are enlarged.
-    """
-    choices = []
-    part = crops.window_slices(window, hole.shape)
-    for crop, filled in textured_windows(hole, own, part):
-        around = crops.window_slices(crop, hole.shape)
-        seen = crops.shared_slices(part, around)
-        inner = tuple(slice(s.start - a.start, s.stop - a.start) for s, a in zip(seen, around))
-        known = picture.pixels[around]
-        fill = np.zeros(known.shape, np.float32)
-        covered = np.zeros(filled.shape, bool)
-        fill[inner], covered[inner] = crops.enlarge(patch, window, seen), crops.inside(window, seen)
-        result = textured(
-            fill,
-            known,
-            hole[around],
-            filled,
-            covered,
-            texture,
-            window.side / len(patch),
-            blend,
-            seed,
-        )
-        made = result.rgb
-        if mask_blur:
-            made = blend_fill(made, known.astype(np.float32) / 255, hole[around], "none", mask_blur)
-        np.copyto(rgb[around], made, where=filled[..., None])
-        choices.append((result.choice, result.scores))
-    return choices
-
-
-@dataclass
-class PreparedInputs:
-    """pictures and holes (bool [H,W]) as read; windows: (picture's index, Window) of each of the K
-    network inputs; image [K,3,s,s] in [-1,1] and mask [K,1,s,s], 1 = hole, of these; own: what each
-    window is to fill, bool of the shape of its part of the picture (crops.window_slices); options:
-    what encode is given beside the windows, in this call alone."""
-
-    pictures: list
-    holes: list
-    windows: list
-    image: torch.Tensor
-    mask: torch.Tensor
-    own: list
-    options: dict = field(default_factory=dict)
-
-    def masked(self, part):
-        """(I_m, M) of the windows in the slice `part`."""
-        mask = self.mask[part]
-        return mask_out(self.image[part], mask), mask
-
-
-def window_groups(windows):
-    """Slices of at most WINDOWS_AT_ONCE windows.
-
-    Where the windows of a picture are split depends on their number alone: what its generator draws
-    for which of them must not depend on the other pictures.
-    """
-    starts, end, room = [], 0, 0
-    for count in Counter(index for index, _ in windows).values():
-        if count > room:
-            starts += range(end, end + count, WINDOWS_AT_ONCE)
-            room = -count % WINDOWS_AT_ONCE
-        else:
-            room -= count
-        end += count
-    return [slice(start, stop) for start, stop in pairwise([*starts, end])]
-
-
-def joined(parts):
-    """What `render` returned for consecutive windows -> the same for all of them, in fp32."""
-    if isinstance(parts[0], dict):
-        return {name: joined([part[name] for part in parts]) for name in parts[0]}
-    return torch.cat([part.float() for part in parts])
 
 
 def woken(model):
@@ -190,49 +88,7 @@ class InpaintPipeline(HubPipeline):
 
     def check_inputs(self, arguments):
         """Raises: ValueError, TypeError that name the argument of __call__ and what it was."""
-        if (arguments["height"] is None) != (arguments["width"] is None):
-            raise ValueError(
-                f"height={arguments['height']}, width={arguments['width']}: give both or neither"
-            )
-        for name, least in LOWEST.items():
-            value = arguments[name]
-            if value is None and name in ("height", "width", "padding_mask_crop"):
-                continue
-            if not isinstance(value, Integral) or value < least:
-                raise ValueError(
-                    f"{name} is {value!r}, expected a whole number of at least {least}"
-                )
-        context = arguments["context"]
-        if context is not None:
-            if not isinstance(context, Real) or not 0 <= context <= MOST_CONTEXT:
-                raise ValueError(
-                    f"context is {context!r}, expected a number from 0 to {MOST_CONTEXT}: how many "
-                    "times a hole's own size to show on each of its sides"
-                )
-            if arguments["padding_mask_crop"] is not None:
-                raise ValueError(
-                    f"padding_mask_crop={arguments['padding_mask_crop']} and context={context} "
-                    "both say how much to cut out around a hole; give one of them"
-                )
-        variation = arguments["variation"]
-        if not isinstance(variation, Real) or not 0 <= variation <= 1:
-            raise ValueError(f"variation is {variation!r}, expected a number from 0 to 1")
-        for name, choices in CHOICES.items():
-            if arguments[name] not in choices:
-                raise ValueError(f"{name} is {arguments[name]!r}, expected one of {choices}")
-        generator = arguments["generator"]
-        for one in generator if isinstance(generator, (list, tuple)) else [generator]:
-            if not isinstance(one, torch.Generator) and generator is not None:
-                raise TypeError(
-                    f"generator is {generator!r}, expected a torch.Generator or a list of them; "
-                    "make one with torch.Generator().manual_seed(0)"
-                )
-        latents = arguments["latents"]
-        if latents is not None and not hasattr(latents, "ws"):
-            raise TypeError(
-                f"latents is a {type(latents).__name__}, expected an FWLatent; "
-                "get one with output_type='latent'"
-            )
+        check_arguments(arguments)
 
     @staticmethod
     def read(image, mask_image, height=None, width=None, mask_dilate=0):
@@ -368,41 +224,9 @@ class InpaintPipeline(HubPipeline):
         one for each result; where not given, the sample's number. chosen: a list that takes up what
         InpaintOutput.textures holds.
         """
-        patches = to_unit(generated) if len(generated) else []
-        for index, (picture, hole) in enumerate(zip(prepared.pictures, prepared.holes)):
-            windows = [(k, w) for k, (i, w) in enumerate(prepared.windows) if i == index]
-            for sample in range(samples):
-                rgb = np.zeros((*hole.shape, 3), np.float32) if windows else None
-                shown = np.zeros_like(hole)
-                choices = []
-                for k, window in windows:
-                    part = whole = crops.window_slices(window, hole.shape)
-                    patch = patches[k * samples + sample]
-                    if keep_known and texture != "none":
-                        seed = sample if seeds is None else seeds[index * samples + sample]
-                        own = prepared.own[k]
-                        choices += _textured(
-                            rgb, picture, hole, window, own, patch, texture, blend, mask_blur, seed
-                        )
-                        shown[part] |= own
-                        continue
-                    if keep_known and blend == "none":  # blends look further than the hole
-                        part = crops.hole_slices(hole, part)
-                    patch = crops.enlarge(patch, window, part)
-                    if not keep_known:
-                        covered = crops.inside(window, part)
-                    else:
-                        rows, columns = (slice(p.start - w.start, p.stop - w.start)
-                                         for p, w in zip(part, whole))  # fmt: skip
-                        covered = prepared.own[k][rows, columns]
-                        if mask_blur or blend != "none":
-                            known = picture.pixels[part].astype(np.float32) / 255
-                            patch = blend_fill(patch, known, hole[part], blend, mask_blur)
-                    np.copyto(rgb[part], patch, where=covered[..., None])
-                    shown[part] |= covered
-                if chosen is not None:
-                    chosen.append(choices)
-                yield rgb, shown
+        return fills_of(
+            prepared, generated, samples, mask_blur, keep_known, blend, texture, seeds, chosen
+        )
 
     @torch.no_grad()
     @replace_example_docstring(EXAMPLE_DOC_STRING)

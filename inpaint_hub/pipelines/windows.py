@@ -1,0 +1,135 @@
+"""The windows of one call: what networks see of the pictures, and how their answers fill them."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from inpaint_hub import crops
+from inpaint_hub.blending import blend_fill
+from inpaint_hub.compositing import mask_out
+from inpaint_hub.images import to_unit
+from inpaint_hub.texture import textured, textured_windows
+
+WINDOWS_AT_ONCE = 16  # a photo with hundreds of specks must not fill the memory
+
+
+@dataclass
+class PreparedInputs:
+    """pictures and holes (bool [H,W]) as read; windows: (picture's index, Window) of each of the K
+    network inputs; image [K,3,s,s] in [-1,1] and mask [K,1,s,s], 1 = hole, of these; own: what each
+    window is to fill, bool of the shape of its part of the picture (crops.window_slices); options:
+    what encode is given beside the windows, in this call alone."""
+
+    pictures: list
+    holes: list
+    windows: list
+    image: torch.Tensor
+    mask: torch.Tensor
+    own: list
+    options: dict = field(default_factory=dict)
+
+    def masked(self, part):
+        """(I_m, M) of the windows in the slice `part`."""
+        mask = self.mask[part]
+        return mask_out(self.image[part], mask), mask
+
+
+def window_groups(windows):
+    """Slices of at most WINDOWS_AT_ONCE windows.
+
+    Where the windows of a picture are split depends on their number alone: what its generator draws
+    for which of them must not depend on the other pictures.
+    """
+    starts, end, room = [], 0, 0
+    for count in Counter(index for index, _ in windows).values():
+        if count > room:
+            starts += range(end, end + count, WINDOWS_AT_ONCE)
+            room = -count % WINDOWS_AT_ONCE
+        else:
+            room -= count
+        end += count
+    return [slice(start, stop) for start, stop in pairwise([*starts, end])]
+
+
+def joined(parts):
+    """What `render` returned for consecutive windows -> the same for all of them, in fp32."""
+    if isinstance(parts[0], dict):
+        return {name: joined([part[name] for part in parts]) for name in parts[0]}
+    return torch.cat([part.float() for part in parts])
+
+
+def _textured(rgb, picture, hole, window, own, patch, texture, blend, mask_blur, seed):
+    """Write the textured fill of one window into rgb; [(choice, scores)] of its crops.
+
+    Crops of the texture's own, with as much around each hole as it needs: the window may be a whole
+    photo, of which only these are enlarged.
+    """
+    choices = []
+    part = crops.window_slices(window, hole.shape)
+    for crop, filled in textured_windows(hole, own, part):
+        around = crops.window_slices(crop, hole.shape)
+        seen = crops.shared_slices(part, around)
+        inner = tuple(slice(s.start - a.start, s.stop - a.start) for s, a in zip(seen, around))
+        known = picture.pixels[around]
+        fill = np.zeros(known.shape, np.float32)
+        covered = np.zeros(filled.shape, bool)
+        fill[inner], covered[inner] = crops.enlarge(patch, window, seen), crops.inside(window, seen)
+        result = textured(
+            fill,
+            known,
+            hole[around],
+            filled,
+            covered,
+            texture,
+            window.side / len(patch),
+            blend,
+            seed,
+        )
+        made = result.rgb
+        if mask_blur:
+            made = blend_fill(made, known.astype(np.float32) / 255, hole[around], "none", mask_blur)
+        np.copyto(rgb[around], made, where=filled[..., None])
+        choices.append((result.choice, result.scores))
+    return choices
+
+
+def fills_of(prepared, generated, samples, mask_blur, keep_known, blend, texture, seeds, chosen):
+    """As InpaintPipeline.fills."""
+    patches = to_unit(generated) if len(generated) else []
+    for index, (picture, hole) in enumerate(zip(prepared.pictures, prepared.holes)):
+        windows = [(k, w) for k, (i, w) in enumerate(prepared.windows) if i == index]
+        for sample in range(samples):
+            rgb = np.zeros((*hole.shape, 3), np.float32) if windows else None
+            shown = np.zeros_like(hole)
+            choices = []
+            for k, window in windows:
+                part = whole = crops.window_slices(window, hole.shape)
+                patch = patches[k * samples + sample]
+                if keep_known and texture != "none":
+                    seed = sample if seeds is None else seeds[index * samples + sample]
+                    own = prepared.own[k]
+                    choices += _textured(
+                        rgb, picture, hole, window, own, patch, texture, blend, mask_blur, seed
+                    )
+                    shown[part] |= own
+                    continue
+                if keep_known and blend == "none":  # blends look further than the hole
+                    part = crops.hole_slices(hole, part)
+                patch = crops.enlarge(patch, window, part)
+                if not keep_known:
+                    covered = crops.inside(window, part)
+                else:
+                    rows, columns = (slice(p.start - w.start, p.stop - w.start)
+                                     for p, w in zip(part, whole))  # fmt: skip
+                    covered = prepared.own[k][rows, columns]
+                    if mask_blur or blend != "none":
+                        known = picture.pixels[part].astype(np.float32) / 255
+                        patch = blend_fill(patch, known, hole[part], blend, mask_blur)
+                np.copyto(rgb[part], patch, where=covered[..., None])
+                shown[part] |= covered
+            if chosen is not None:
+                chosen.append(choices)
+            yield rgb, shown
