@@ -1,10 +1,14 @@
 """Pictures per second of StyleGAN2 training, ours against a plain loop in the same process.
 
 python -m benchmarks.training [--presets faces64_gan faces128_gan] [--mixed_precision no bf16]
+python -m benchmarks.training --parts --presets faces128_gan faces128_dualpath [--tuned]
 
 The plain loop is the definition, un-fused, fp32, NCHW (benchmarks/reference_stylegan2.py). Each
 phase of a step is timed by itself; a step is then their sum, R1 and path length counted by their
 intervals. Data loading is timed on PNG pictures of twice the side, without workers.
+
+--parts: what the parts of our step take, for any preset, from untrained networks; --tuned with
+glibc's malloc keeping large blocks, as train_accelerate.py lets it (inpaint_hub/allocator.py).
 """
 
 import argparse
@@ -21,6 +25,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from benchmarks.measuring import machine, table
+from benchmarks.parts import measure_parts
 from benchmarks.reference_stylegan2 import ReferenceDiscriminator, ReferenceGenerator
 from inpaint_hub.losses.adversarial import discriminator_loss, generator_loss
 from inpaint_hub.training import PRESETS, TrainConfig
@@ -135,7 +140,7 @@ def our_phases(run, batch):
     return {
         "discriminator": phase(method.train_discriminator),
         "generator": phase(method.train_generator),
-        "r1": phase(lambda batch, rng: method.adversary.penalise(batch["image"], None, rng)),
+        "r1": phase(method.penalise_discriminator),
         "path_length": phase(method.regularise_paths),
     }
 
@@ -173,18 +178,28 @@ def measure(name, batch_size, precisions, repeats):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     gans = [name for name, preset in PRESETS.items() if preset()["method"] == "stylegan2"]
-    parser.add_argument("--presets", nargs="+", choices=gans, default=gans)
+    parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=gans)
     parser.add_argument("--batch_size", type=int, help="in place of the preset's")
     parser.add_argument("--mixed_precision", nargs="+", choices=("no", "bf16"), default=["no"])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--parts", action="store_true", help="time the parts of our step")
+    parser.add_argument("--tuned", action="store_true", help="with the allocator tuned")
     arguments = parser.parse_args()
-    rows = []
+    rows, header = [], ("preset", "batch", "form", "images/s", "times plain", "share of loading")
     for name in tqdm(arguments.presets):
         preset = PRESETS[name]()
         batch_size = arguments.batch_size or preset["train_batch_size"]
-        rows += measure(name, batch_size, arguments.mixed_precision, arguments.repeats)
+        if arguments.parts:
+            header = ("preset", "part", "ms", "of a step")
+            with tempfile.TemporaryDirectory() as folder:
+                write_pictures(Path(folder), 2 * preset.get("resolution", 64))
+                options = (batch_size, arguments.repeats, arguments.tuned)
+                rows += measure_parts(name, Path(folder), *options)
+        elif name not in gans:
+            parser.error(f"--presets {name}: the plain loop is StyleGAN2's; use --parts")
+        else:
+            rows += measure(name, batch_size, arguments.mixed_precision, arguments.repeats)
     print(machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
-    header = ("preset", "batch", "form", "images/s", "times plain", "share of data loading")
     print(table(header, rows))
 
 

@@ -1,17 +1,31 @@
 """The benchmarks run, and what they measure with is right."""
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 from test_pipelines import tiny_pipeline
 
-from benchmarks import inference, measuring, scaling
+from benchmarks import inference, measuring, mutations, scaling, training
+from inpaint_hub.training import presets
 
 CPU = torch.device("cpu")
+
+
+PEAKS = """
+import numpy as np, torch
+from benchmarks import measuring
+small, large, again = (
+    measuring.peak_bytes(lambda n=n: np.ones(n * 1_000_000, np.uint8), torch.device("cpu"))
+    for n in (1, 200, 1)
+)
+assert 1.5e8 < large - small < 2.5e8
+assert again < large - 1e8
+"""
 
 
 def rows_of(text):
@@ -41,11 +55,10 @@ def test_flops_of_a_convolution_are_two_for_each_tap_and_pixel():
     "MALLOC_MMAP_THRESHOLD_" in os.environ, reason="this setting keeps freed memory in the process"
 )
 def test_the_highest_mark_of_memory_is_that_of_one_run():
-    small, large = (
-        measuring.peak_bytes(lambda n=n: np.ones(n * 1_000_000, np.uint8), CPU) for n in (1, 200)
-    )
-    assert 1.5e8 < large - small < 2.5e8
-    assert measuring.peak_bytes(lambda: np.ones(1_000_000, np.uint8), CPU) < large - 1e8
+    """In a process of its own: a training in this one may have tuned the allocator."""
+    run = {"cwd": Path(__file__).parent.parent, "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, "-c", PEAKS], **run)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_clock_leaves_the_warm_up_out():
@@ -91,3 +104,65 @@ def test_scaling_grows_one_thing_at_a_time(model, monkeypatch, capsys):
         *(["network px", "32"], ["holes", "1"], ["holes", "4"]),
         *(["photo px, whole", "64"], ["photo px, crop", "64"]),
     ]
+
+
+def test_the_parts_of_a_step_are_timed(monkeypatch, capsys):
+    pytest.importorskip("diffusers")
+    from accelerate.state import AcceleratorState
+
+    tiny = {"z_dim": 8, "w_dim": 8, "num_mapping_layers": 1, "channel_base": 64, "channel_max": 8}
+    monkeypatch.setitem(training.PRESETS, "tiny", lambda: {**presets.faces64_gan(), **tiny})
+    options = "--parts --presets tiny --batch_size 2 --repeats 1"
+    header, _, whole, *parts = run(training, monkeypatch, capsys, *options.split())
+    AcceleratorState._reset_state(True)
+    assert whole[1] == "a step" and int(whole[2]) > 0
+    names = [row[1] for row in parts]
+    assert "generator, forward and backward" in names
+    assert "discriminator: R1, of 16 steps" in names and len(names) == 6
+
+
+SOURCE = """
+def f(a, b=2):
+    '''docstring'''
+    if a < 3 and not b:
+        g(a)
+    return a + 1.5 * -b
+"""
+
+
+def test_every_place_of_a_source_is_mutated_once_and_nothing_else():
+    places = mutations.places_of(SOURCE)
+    told = [what for _, what, *_ in places]
+    assert told == [
+        "2 becomes 4",
+        "And becomes Or",
+        "Lt becomes LtE",
+        "3 becomes 6",
+        "not is left out",
+        "the call is left out",
+        "Add becomes Sub",
+        "Mult becomes Div",
+        "1.5 becomes 3.0",
+        "the sign is left out",
+    ]
+    changed = [mutations.mutated(SOURCE, place) for place in places]
+    plain = mutations.mutated(SOURCE, (0, "", (), lambda node: None))
+    assert len({plain, *changed}) == len(places) + 1
+    assert "a < 3 or not b" in changed[1] and "not not b" in changed[4]
+    assert "g(a)" not in changed[5] and "a - 1.5" in changed[6] and "+b" in changed[9]
+
+
+def test_a_mutation_is_tried_without_touching_a_file(tmp_path, monkeypatch):
+    (tmp_path / "fruit.py").write_text("def count(n):\n    return n + 1\n")
+    test = "from fruit import count\n\ndef test_count():\n    assert count(1) == 2\n"
+    (tmp_path / "test_fruit.py").write_text(test)
+    monkeypatch.setattr(mutations, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file, tests = tmp_path / "fruit.py", ["test_fruit.py"]
+    before = file.read_text()
+    outcomes = [mutations.try_mutation(file, None, tests, None, 60)]
+    for place in mutations.places_of(before):
+        source = mutations.mutated(before, place)
+        outcomes.append(mutations.try_mutation(file, source, tests, None, 60))
+    assert outcomes == ["survived", "killed", "killed"] and file.read_text() == before

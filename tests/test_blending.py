@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
+from scipy.linalg import expm
 from test_pipelines import mask_of, middle_hole, photo, tiny_pipeline
 
 from inpaint_hub import PSPBlendPipeline, PSPPipeline, blending, load_pipeline
@@ -165,6 +166,60 @@ def test_a_long_side_solved_on_cells_meets_the_border_as_closely_as_pixel_by_pix
     assert jumps[0] < 1.2 * jumps[1] < 0.5 * jumps[2]
     detail = [(r - waves(side))[rim].ravel() for r in (coarse, exact)]  # the border's, carried on
     assert np.corrcoef(*detail)[0, 1] > 0.85
+
+
+def laplacian_of(length):
+    """The negative second difference with reflected ends, as a matrix."""
+    matrix = 2 * np.eye(length) - np.eye(length, k=1) - np.eye(length, k=-1)
+    matrix[0, 0] = matrix[-1, -1] = 1
+    return matrix
+
+
+@pytest.mark.parametrize("weight, sigma", [(0.4, 0.5), (0.05, 2.0), (0.0, 1.0)])
+def test_gp_solves_its_equation_as_a_dense_linear_system(weight, sigma):
+    """|grad u|^2 + weight |G_sigma * u|^2 of the rectangle, least for given values on the border;
+    the Gaussian of width sigma is the heat kernel at time sigma^2 / 2."""
+    height, width = 12, 10
+    rows, columns = np.eye(height), np.eye(width)
+    energy = np.kron(laplacian_of(height), columns) + np.kron(rows, laplacian_of(width))
+    blur = expm(-(sigma**2) / 2 * energy)
+    system = energy + weight * blur.T @ blur
+    border = np.zeros((height, width), bool)
+    border[3, 2:8] = border[9, 2:8] = border[3:10, 2] = border[3:10, 7] = True
+    values = np.random.default_rng(0).standard_normal((border.sum(), 3)).astype(np.float32)
+    fixed = border.ravel()
+    u = np.zeros((height * width, 3))
+    u[fixed] = values
+    u[~fixed] = np.linalg.solve(system[~fixed][:, ~fixed], -system[~fixed][:, fixed] @ values)
+    found = blending.correction(values, border, weight, sigma)
+    np.testing.assert_allclose(found, u.reshape(height, width, 3), atol=5e-3)
+
+
+def test_the_heat_kernel_is_a_gaussian_of_that_width():
+    kernel = expm(-(1.5**2) / 2 * laplacian_of(41))[20]
+    places = np.arange(41) - 20
+    assert kernel.sum() == pytest.approx(1) and kernel @ places**2 == pytest.approx(1.5**2)
+
+
+def test_gp_in_a_picture_is_that_system_at_its_side():
+    mask = disc(31, 9)
+    fill, known = np.random.default_rng(0).random((2, 31, 31, 3), np.float32)
+    found = blend_fill(fill, known, mask, "gp")
+    (part, hole), *more = blending._holes_with_rims(mask)
+    assert not more
+    border, scale = ndimage.binary_dilation(hole) & ~hole, 31 / 16
+    missing = (known - fill)[part][border]
+    height, width = hole.shape
+    energy = np.kron(laplacian_of(height), np.eye(width))
+    energy = energy + np.kron(np.eye(height), laplacian_of(width))
+    blur = expm(-((0.5 * scale) ** 2) / 2 * energy)
+    system = energy + 1.0 / scale**2 * blur.T @ blur
+    fixed = border.ravel()
+    right = -system[~fixed][:, fixed] @ missing
+    u = np.zeros((height * width, 3))
+    u[~fixed] = np.linalg.solve(system[~fixed][:, ~fixed], right)
+    u = u.reshape(height, width, 3)
+    np.testing.assert_allclose(found[part][hole], (fill[part] + u)[hole], atol=0.02)
 
 
 def test_gp_corrects_the_rim_and_keeps_the_fills_colours_inside():

@@ -16,7 +16,7 @@ from inpaint_hub import (
     YehPipeline,
     load_pipeline,
 )
-from inpaint_hub.search import Limits, multi_code_search
+from inpaint_hub.search import Limits, multi_code_search, yeh_search
 from inpaint_hub.search.descent import descend, ramped
 from inpaint_hub.search.mganprior import mixed, through
 from inpaint_hub.search.objective import (
@@ -317,6 +317,33 @@ def test_realism_falls_where_the_discriminator_believes_and_is_judged_alone():
         logits = torch.cat([discriminator(p[None]) for p in pictures])[:, 0]
     np.testing.assert_allclose(together, alone, rtol=1e-5)
     np.testing.assert_allclose(together, np.log1p(np.exp(-logits.numpy())), rtol=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.7])
+def test_yehs_search_minimises_context_plus_the_weighted_prior(weight):
+    discriminator, seen = tiny_discriminator(), []
+    image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[..., 4:9, 5:12] = 1
+    image = image * (1 - mask)
+
+    def note(step, codes, losses):
+        seen.append((codes[0].clone(), losses.clone()))
+
+    limits = Limits(2, on_step=note)
+    yeh_search(GAN, discriminator, image, mask, limits, prior_weight=weight)
+    weights = torch.zeros(16, 16)
+    for y in range(16):
+        for x in range(16):
+            near = mask[0, 0, max(y - 3, 0) : y + 4, max(x - 3, 0) : x + 4]
+            weights[y, x] = (1 - mask[0, 0, y, x]) * near.sum() / (near.numel() - 1)
+    for z, losses in seen:
+        with torch.no_grad():
+            w = GAN.mapping(z)
+            picture = GAN.synthesis(w[:, None].expand(-1, GAN.num_ws, -1))
+            context = (weights * (picture - image)[0].abs().mean(dim=0)).sum() / weights.sum()
+            prior = torch.log1p(torch.exp(-discriminator(picture)))
+        assert losses.item() == pytest.approx(float(context + weight * prior), rel=1e-4)
 
 
 def test_a_mixed_picture_is_rendered_again_from_its_latent():

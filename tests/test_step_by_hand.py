@@ -258,6 +258,20 @@ def test_stylegan2(place, tmp_path):
     assert method.adversaries.members[0][0] == 1.0
 
 
+def test_ada_is_told_the_sign_of_every_step(place, tmp_path):
+    options = {"augment": "ada", "ada_interval": 8, "r1_gamma": 0.0, "train_batch_size": 4}
+    run, batch = started(place, tmp_path, "stylegan2", **options)
+    (adversary,) = run.method.adversaries
+    judge, signs = adversary.discriminator, 0.0
+    for step in range(2):
+        with torch.no_grad():
+            signs += judge(batch["image"]).sign().mean().item()
+        logs = run.method.phases(1)[0](batch, generators(run, step))
+        assert float(logs["augment_probability"]) == 0.0
+    assert adversary.adaptive.steps == 2
+    assert adversary.adaptive.sign_sum == pytest.approx(signs)
+
+
 def mean_latents(gan, num_samples, tau, seed=0):
     """The first targets of SML and the online latent after n steps."""
     rng = torch.Generator().manual_seed(seed)

@@ -105,8 +105,10 @@ class ParquetEntries:
         import pyarrow.parquet as pq
 
         self.files, self.column, self.groups = list(files), column, []  # (file, group, rows)
+        self.metadata = []  # of each file: parsed once, for it grows with the row groups
         for number, file in enumerate(self.files):
             metadata = pq.read_metadata(file)
+            self.metadata.append(metadata)
             present = metadata.schema.to_arrow_schema().names
             if column not in present:
                 raise ValueError(
@@ -140,7 +142,7 @@ class ParquetEntries:
         import pyarrow.parquet as pq
 
         file, group, _ = self.groups[number]
-        with pq.ParquetFile(self.files[file]) as opened:
+        with pq.ParquetFile(self.files[file], metadata=self.metadata[file]) as opened:
             column = opened.read_row_group(group, columns=[self.column])[self.column]
         rows = [encoded(value) for value in column.to_pylist()]
         self.kept[number] = rows
