@@ -123,6 +123,35 @@ def test_training_knows_evaluation_only_where_it_judges():
     assert importing == {"judging.py"}
 
 
+def test_files_import_in_no_circle():
+    """At any depth, imports inside functions included."""
+    by_name = {
+        ".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f
+        for f in FILES
+        if f.name != "__init__.py"  # a package's face only hands names on
+    }
+    edges = {
+        name: {other for other in imports_of(file) if other in by_name and other != name}
+        for name, file in by_name.items()
+    }
+    while leaves := [name for name, others in edges.items() if not others & edges.keys()]:
+        for name in leaves:
+            del edges[name]
+    assert edges == {}
+
+
+def test_functions_have_at_most_60_lines_of_body():
+    """Docstrings aside. Declarations of flags and of the demo's page are long lists."""
+    lists = {"build_parser", "build_demo", "add"}
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.FunctionDef) or node.name in lists:
+                continue
+            body = node.body[ast.get_docstring(node) is not None :]
+            lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+            assert lines <= 60, f"{file.name}: {node.name} has {lines} lines"
+
+
 def test_nothing_is_unpickled():
     for file in [*FILES, ROOT / "app.py", ROOT / "train_accelerate.py"]:
         assert "torch.load" not in file.read_text(), file

@@ -3,33 +3,12 @@
 from pathlib import Path
 
 from inpaint_hub.hub import find_file, read_json
-from inpaint_hub.pipelines.comodgan import CoModGANPipeline
-from inpaint_hub.pipelines.dualpath import DualPathPipeline
-from inpaint_hub.pipelines.feed_forward import FeedForwardPipeline
-from inpaint_hub.pipelines.invertfill import InvertFillPipeline
-from inpaint_hub.pipelines.lahiri import LahiriPipeline
-from inpaint_hub.pipelines.psp import PSPBlendPipeline, PSPPipeline
+from inpaint_hub.pipelines.kinds import KINDS
 from inpaint_hub.pipelines.repository import INDEX, hub_options
 from inpaint_hub.pipelines.router import AutoInpaintPipeline
-from inpaint_hub.pipelines.search import MGANPriorPipeline, WPlusSearchPipeline, YehPipeline
 from inpaint_hub.stylegan2 import StyleGAN2Generator
 
-PIPELINES = {
-    cls.__name__: cls
-    for cls in (
-        InvertFillPipeline,
-        PSPPipeline,
-        PSPBlendPipeline,
-        DualPathPipeline,
-        FeedForwardPipeline,
-        WPlusSearchPipeline,
-        YehPipeline,
-        MGANPriorPipeline,
-        LahiriPipeline,
-        CoModGANPipeline,
-        AutoInpaintPipeline,
-    )
-}
+PIPELINES = {**KINDS, AutoInpaintPipeline.__name__: AutoInpaintPipeline}
 
 
 def class_name(pretrained_model_name_or_path, **kwargs):

@@ -14,6 +14,7 @@ from inpaint_hub import crops, hub
 from inpaint_hub.faces import MIN_FACE_PX, FaceDetector, find_faces, frame_of
 from inpaint_hub.images import write_pictures
 from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
+from inpaint_hub.pipelines.kinds import KINDS
 from inpaint_hub.pipelines.repository import INDEX, hub_options
 from inpaint_hub.texture import textured_windows
 
@@ -223,15 +224,10 @@ class AutoInpaintPipeline(InpaintPipeline):
                 _with_textures(plan, others[i * samples], holes[i].shape)
                 for i, plan in enumerate(plans)
             ]
-        filled = []
-        for k, fills in enumerate(zip(by_faces, by_photos)):
-            picture, hole = pictures[k // samples], holes[k // samples]
-            rgb = np.zeros((*hole.shape, 3), np.float32) if any(fills) else None
-            shown = np.zeros_like(hole)
-            for fill in filter(None, fills):
-                np.copyto(rgb[fill.part], fill.rgb, where=fill.shown[..., None])
-                shown[fill.part] |= fill.shown
-            filled.append(picture.fill(rgb, shown))
+        filled = [
+            _filled(pictures[k // samples], holes[k // samples], fills)
+            for k, fills in enumerate(zip(by_faces, by_photos))
+        ]
         routes = [route for plan in plans for route in plan.routes]
         of_each = [picture for picture in pictures for _ in range(samples)]
         images = write_pictures(filled, output_type, of_each)
@@ -340,8 +336,6 @@ class AutoInpaintPipeline(InpaintPipeline):
 
         faces, photos, detector: to use instead of the repository's.
         """
-        from inpaint_hub.pipelines.auto import PIPELINES
-
         own = {name: kwargs.pop(name) for name in ("faces", "photos", "detector") if name in kwargs}
         where = hub_options(kwargs)
         index = json.loads(hub.find_file(pretrained_model_name_or_path, INDEX, **where).read_text())
@@ -356,12 +350,12 @@ class AutoInpaintPipeline(InpaintPipeline):
         for name in {"faces", "photos"} - own.keys():
             entry = index.get(name)
             kind = entry[1] if isinstance(entry, list) and len(entry) == 2 else entry
-            if kind not in PIPELINES or kind == cls.__name__:
+            if kind not in KINDS:
                 raise ValueError(
-                    f"{name} is a {kind} in {INDEX}, expected one of {sorted(PIPELINES)}; was it "
+                    f"{name} is a {kind} in {INDEX}, expected one of {sorted(KINDS)}; was it "
                     "written by a newer version?"
                 )
-            own[name] = PIPELINES[kind].from_pretrained(folder / name, variant=variant, **kwargs)
+            own[name] = KINDS[kind].from_pretrained(folder / name, variant=variant, **kwargs)
         if "detector" not in own:
             own["detector"] = FaceDetector.from_pretrained(folder, subfolder="detector")
         return cls(**own)
@@ -488,3 +482,13 @@ def _with_fill(picture, fill):
     colors = np.rint(np.clip(fill.rgb, 0, 1) * 255).astype(np.uint8)
     np.copyto(pixels[fill.part], colors, where=fill.shown[..., None])
     return replace(picture, pixels=pixels)
+
+
+def _filled(picture, hole, fills):
+    """The picture with the fills of both models, of which each may be None."""
+    rgb = np.zeros((*hole.shape, 3), np.float32) if any(fills) else None
+    shown = np.zeros_like(hole)
+    for fill in filter(None, fills):
+        np.copyto(rgb[fill.part], fill.rgb, where=fill.shown[..., None])
+        shown[fill.part] |= fill.shown
+    return picture.fill(rgb, shown)
