@@ -9,8 +9,9 @@ from PIL import Image
 
 from inpaint_hub import PSPEncoder, PSPPipeline
 from inpaint_hub.stylegan2 import StyleGAN2Generator
-from inpaint_hub.texture import with_detail
-from inpaint_hub.texture.detail import match_cells
+from inpaint_hub.texture import copied, with_detail
+from inpaint_hub.texture.detail import match_cells, resized
+from inpaint_hub.texture.guide import guide_features, richness, unexplained
 
 TEXTURED = ("detail", "patches", "auto")
 
@@ -63,6 +64,58 @@ def test_residuals_are_those_of_the_place_that_looks_alike():
     assert np.abs(np.abs(result[left] - 0.3) - 0.02).max() < 0.004
     assert np.abs(result[right] - 0.7).max() < 0.004
     assert (result[~hole] == coarse[~hole]).all()
+
+
+def test_a_periodic_texture_gets_its_detail_back():
+    tile = np.random.default_rng(3).random((12, 12, 3)).astype(np.float32)
+    picture = np.tile(tile, (8, 8, 1))
+    hole = box((96, 96), 36, 36, 20, 24)
+    cells = picture.reshape(24, 4, 24, 4, 3).mean(axis=(1, 3))
+    coarse = resized(cells, (96, 96), Image.Resampling.BICUBIC)
+    filled = np.where(hole[..., None], coarse, picture)
+    assert np.abs(filled[hole] - picture[hole]).max() > 0.3
+    inner = box((96, 96), 44, 44, 4, 8)  # where no known pixel mixes into the coarse picture
+    result = with_detail(filled, hole, hole, 4.0)
+    assert np.abs(result[inner] - picture[inner]).max() < 0.15
+    assert np.abs(result[inner] - picture[inner]).mean() < 0.03
+
+
+@pytest.mark.parametrize(("lightness", "low", "high"), [(60, 0, 120), (190, 135, 255)])
+def test_a_guide_places_the_right_one_of_two_textures(lightness, low, high):
+    """Dark above, light below, a hole between: unguided copies would hold both."""
+    rng = np.random.default_rng(3)
+    rows, grain = np.arange(96)[:, None, None], rng.integers(-25, 26, (96, 96, 1))
+    picture = np.where(rows < 32, 60 + grain, np.where(rows >= 64, 190 + grain, 128))
+    picture = np.repeat(picture, 3, axis=2).astype(np.uint8)
+    hole = box((96, 96), 34, 30, 28, 36)
+    wanted = np.where(hole[..., None], lightness, picture).astype(np.float32) / 255
+    guide = guide_features(wanted, 1.0, 1.0)
+    guide[..., 0] = 0  # the height says nothing
+    picture[hole] = 0
+    made = copied(picture, hole, hole, guide=guide, weight=0.5)
+    assert low < made[42:54, 38:58].mean() < high
+
+
+def test_a_network_that_shows_what_is_there_leaves_nothing_unexplained():
+    known = noise(80, 80)
+    hole, everywhere = box((80, 80), 30, 30, 20, 20), np.ones((80, 80), bool)
+    right = known.astype(np.float32) / 255
+    assert unexplained(right, known, hole, everywhere, 2.0) < 1e-6
+    mean = np.full_like(right, right[~hole].mean(axis=0))
+    assert unexplained(mean, known, hole, everywhere, 2.0) == pytest.approx(1, abs=0.15)
+    assert np.isnan(unexplained(right, known, hole, hole, 2.0))
+    other = known.copy()
+    other[hole] = 255 - other[hole]
+    assert unexplained(mean, other, hole, everywhere, 2.0) == pytest.approx(
+        unexplained(mean, known, hole, everywhere, 2.0)
+    )
+
+
+def test_richness_tells_a_blur_from_what_is_around_it():
+    known = noise(80, 80).astype(np.float32) / 255
+    hole = box((80, 80), 24, 24, 32, 32)
+    assert richness(known, hole, 2.0) == pytest.approx(1, abs=0.3)
+    assert richness(np.where(hole[..., None], np.float32(0.5), known), hole, 2.0) < 0.05
 
 
 @pytest.mark.parametrize("texture", TEXTURED)

@@ -10,7 +10,7 @@ from scipy import ndimage
 from inpaint_hub import crops
 from inpaint_hub.blending import blend_fill
 from inpaint_hub.texture.detail import resized, with_detail
-from inpaint_hub.texture.guide import unexplained
+from inpaint_hub.texture.guide import guide_features, richness, unexplained
 from inpaint_hub.texture.patches import PATCH_RADIUS_PX, copied, engine_problem
 
 TEXTURES = ("none", "detail", "patches", "auto")
@@ -19,8 +19,15 @@ MIN_SIDE_PX = 96
 MAX_HOLE_PX = 18_000  # the engine's time goes with the hole: larger ones are filled at less
 MAX_CROP_PX = 150_000
 TRUSTED = 0.05  # of the variance around the hole unexplained: the network knows this kind of photo
-COLOR_SHARE = 0.5  # of the network's low frequencies in copies
-COLOR_SIGMA = 1 / 20  # of the crop's longer side
+RICH = 0.25  # share of its surroundings' detail, at its resolution: below, the fill is a blur
+MISTRUSTED = 0.15  # from here on the network's colors count for nothing
+GUIDE_WEIGHT = 0.06  # of the guide's distance beside that of patches
+# Copies take over so much of the low frequencies of what leads their colors. On 40 train photos of
+# 320 px this changed no distance by more than 0.2 % and gained 0.26 dB; 0.5 of a network that does
+# not know the kind of photo lost 1 % and showed as a fog.
+COLOR_SHARE = 0.3
+COLOR_SIGMA = 1 / 40  # of the crop's longer side
+RIM_SIGMA = 1 / 80  # known colors are softened so much before they are carried into the hole
 
 
 class Textured(NamedTuple):
@@ -52,13 +59,30 @@ def textured(fill, known, hole, own, covered, texture, cell_px, blend="gp", seed
             warnings.warn(f"texture={texture!r} was left out: {problem}", stacklevel=2)
         return Textured(base, "none", {})
     scores = {"unexplained": unexplained(fill, known, hole, covered, cell_px)}
-    trusted = scores["unexplained"] < TRUSTED
+    scores["richness"] = richness(base, hole, cell_px)
+    meant = scores["unexplained"] < TRUSTED and scores["richness"] > RICH
     missing = engine_problem() if texture in ("patches", "auto") else None
     if missing:
         warnings.warn(f"texture={texture!r} became 'detail': {missing}", stacklevel=2)
-    if texture == "detail" or missing or (texture == "auto" and trusted):
+    if texture == "detail" or missing or (texture == "auto" and meant):
         return Textured(with_detail(base, hole, own, cell_px), "detail", scores)
-    return Textured(_patches(base, known, hole, own, seed), "patches", scores)
+    trust = np.clip((MISTRUSTED - scores["unexplained"]) / (MISTRUSTED - TRUSTED), 0, 1)
+    trust = 0.0 if np.isnan(trust) else float(trust)
+    led = np.where(
+        hole[..., None], _carried_colors(photo, hole) * (1 - trust) + base * trust, photo
+    )
+    led = led.astype(np.float32)
+    return Textured(_patches(led, known, hole, own, cell_px, trust, seed), "patches", scores)
+
+
+def _carried_colors(photo, hole):
+    """float32 [H,W,3]: the softened known colors, carried smoothly into the hole."""
+    sigma = max(RIM_SIGMA * max(hole.shape), 0.5)
+    share = (~hole).astype(np.float32)
+    weight = np.maximum(ndimage.gaussian_filter(share, sigma), 1e-3)
+    soft = ndimage.gaussian_filter(photo * share[..., None], (sigma, sigma, 0)) / weight[..., None]
+    flat = np.full_like(photo, 0.5)
+    return np.clip(blend_fill(flat, soft.astype(np.float32), hole, "poisson"), 0, 1)
 
 
 def _mean_color(known, hole):
@@ -82,13 +106,14 @@ def _whole_patches(hole, side):
     return not grown[reach : hole.shape[0] - reach, reach : hole.shape[1] - reach].all()
 
 
-def _patches(base, known, hole, own, seed):
-    """Copies with a share of the base's colors; holes above MAX_HOLE_PX are filled at a lower
-    resolution, and the detail of that is the photo's."""
+def _patches(base, known, hole, own, cell_px, trust, seed):
+    """Copies with a share of the base's low frequencies; holes above MAX_HOLE_PX are filled at a
+    lower resolution, and the detail of that is the photo's."""
     height, width = own.shape
     factor = max(np.sqrt(own.sum() / MAX_HOLE_PX), np.sqrt(own.size / MAX_CROP_PX), 1.0)
     if factor < 1.2:
-        result = copied(known, hole, own, seed).astype(np.float32) / 255
+        guide = guide_features(base, cell_px, trust)
+        result = copied(known, hole, own, seed, guide, GUIDE_WEIGHT).astype(np.float32) / 255
         return _recolored(result, base, own)
     size = max(round(width / factor), 1), max(round(height / factor), 1)
     small_hole, small_own = (_reduced_mask(mask, size) for mask in (hole, own))
@@ -96,7 +121,9 @@ def _patches(base, known, hole, own, seed):
     pixels = np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
     if _too_little(small_hole, small_own):
         return base
-    filled = copied(pixels, small_hole, small_own, seed).astype(np.float32) / 255
+    guide = guide_features(small, cell_px / factor, trust)
+    filled = copied(pixels, small_hole, small_own, seed, guide, GUIDE_WEIGHT)
+    filled = filled.astype(np.float32) / 255
     filled = _recolored(filled, small, small_own)
     large = resized(filled, (width, height), Image.Resampling.BICUBIC)
     photo = known.astype(np.float32) / 255

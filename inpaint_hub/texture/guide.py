@@ -1,20 +1,26 @@
-"""The network's fill as the two features that lead the engine's search, and what it is worth."""
+"""What leads the engine's search, and what the network's fill is worth as a part of it."""
 
 import numpy as np
 from scipy import ndimage
+
+from inpaint_hub.images import LUMA
 
 RING_CELLS = 6  # width of the ring in which the network is compared with what is known
 HALF = 0.5  # the engine takes coordinates on a circle of length 1: distances are linear to a half
 
 
-def guide_features(picture, sigma_px):
-    """float32 [H,W,2] in [0,0.5]: blurred lightness and sum of opponent colors of a picture,
-    float32 [H,W,3] in [0,1]."""
-    soft = ndimage.gaussian_filter(picture, (sigma_px, sigma_px, 0))
-    red, green, blue = np.moveaxis(soft, 2, 0)
-    lightness = 0.299 * red + 0.587 * green + 0.114 * blue
-    opponent = ((red - green) + (blue - green)) / 4 + 0.5
-    return np.clip(np.stack([lightness, opponent], axis=2) * HALF, 0, HALF).astype(np.float32)
+def guide_features(picture, cell_px, trust):
+    """float32 [H,W,2] in [0,0.5], whose distance makes a source less likely.
+
+    First the height in the crop: photos are layered, sky over trees over ground, and water does not
+    belong into clouds. Then the lightness of `picture`, float32 [H,W,3] in [0,1], the network's
+    fill and what is known, softened to what both hold (cell_px), times `trust`, 0 to 1.
+    """
+    height, width = picture.shape[:2]
+    rows = np.arange(height, dtype=np.float32)[:, None] / max(height, width)
+    soft = ndimage.gaussian_filter(picture @ LUMA, max(cell_px, 1.0)) * trust
+    features = np.stack([np.broadcast_to(rows, (height, width)), soft], axis=2)
+    return (np.clip(features, 0, 1) * HALF).astype(np.float32)
 
 
 def unexplained(fill, known, hole, covered, cell_px):
@@ -37,3 +43,23 @@ def unexplained(fill, known, hole, covered, cell_px):
     shown = ndimage.gaussian_filter(fill * share[..., None], blur) / weight
     error = ((seen - shown)[ring] ** 2).mean()
     return float(error / (seen[ring].var(axis=0).mean() + 1e-4))
+
+
+def richness(picture, hole, cell_px):
+    """Energy of the picture's finest octaves at the network's resolution inside the hole, over the
+    same in the ring around it. 1: the fill is as rich as its surroundings; 0: a blur. NaN where
+    there is no ring.
+
+    picture: float32 [H,W,3] in [0,1], known pixels and the network's fill.
+    """
+    reach = max(int(round(RING_CELLS * cell_px)), 2)
+    ring = ndimage.maximum_filter(hole, size=2 * reach + 1) & ~hole
+    if not hole.any() or not ring.any():
+        return float("nan")
+    luma = picture @ LUMA
+    fine = ndimage.gaussian_filter(luma, max(cell_px / 2, 0.5))
+    band = fine - ndimage.gaussian_filter(luma, 4 * max(cell_px / 2, 0.5))
+    inner = hole & ~ndimage.maximum_filter(~hole, size=max(int(cell_px), 1) * 2 + 1)
+    inner = inner if inner.any() else hole
+    quiet = (0.5 / 255) ** 2  # so that flat places do not divide by nothing
+    return float(((band[inner] ** 2).mean() + quiet) / ((band[ring] ** 2).mean() + quiet))
