@@ -8,13 +8,15 @@ import inspect
 import json
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import UnionType
-from typing import get_args, get_origin
+from typing import Any, Self, get_args, get_origin
 
 import torch
 from huggingface_hub import (
+    CommitInfo,
     HfApi,
     PyTorchModelHubMixin,
     hf_hub_download,
@@ -50,18 +52,18 @@ REASONS = (  # from the most to the least specific class of error
 )
 
 
-def weights_stem(variant):
+def weights_stem(variant: str | None) -> str:
     return f"model.{variant}" if variant else "model"
 
 
-def _check_hub_id(repo):
+def _check_hub_id(repo: str | Path) -> None:
     if not HUB_ID.fullmatch(str(repo)):
         raise FileNotFoundError(
             f"{str(repo)!r} is neither a folder nor a Hub id (owner/name); check the path"
         )
 
 
-def _fetched(download, repo_id, wanted, **options):
+def _fetched(download: Callable, repo_id: str | Path, wanted: str, **options: Any) -> Path:
     """What `download` returns; its errors as one FileNotFoundError that says what to do."""
     _check_hub_id(repo_id)
     try:
@@ -74,7 +76,7 @@ def _fetched(download, repo_id, wanted, **options):
         ) from error
 
 
-def download_weights(repo_id, filename, **options):
+def download_weights(repo_id: str | Path, filename: str, **options: Any) -> str:
     """Path of one file of a Hub repository in the local cache, downloaded at need.
 
     options: those of huggingface_hub.hf_hub_download (revision, token, cache_dir, ...).
@@ -84,7 +86,7 @@ def download_weights(repo_id, filename, **options):
     return str(_fetched(hf_hub_download, repo_id, repr(filename), filename=filename, **options))
 
 
-def find_file(repo, filename, **options):
+def find_file(repo: str | Path, filename: str, **options: Any) -> Path:
     """Path of a file of a folder, or of a Hub repository (options: as download_weights').
 
     Raises: FileNotFoundError when there is none.
@@ -100,7 +102,9 @@ def find_file(repo, filename, **options):
     return folder / filename
 
 
-def local_repository(repo, subfolder=None, variant=None, **options):
+def local_repository(
+    repo: str | Path, subfolder: str | None = None, variant: str | None = None, **options: Any
+) -> Path:
     """Folder that holds a model: `repo` itself if it is one, else a snapshot of what is needed.
 
     Raises: FileNotFoundError when there is no such model.
@@ -122,7 +126,7 @@ def local_repository(repo, subfolder=None, variant=None, **options):
     return folder
 
 
-def local_snapshot(repo_id, **options):
+def local_snapshot(repo_id: str | Path, **options: Any) -> Path:
     """Folder with all files of a Hub repository, downloaded at need; options: download_weights'.
 
     Raises: FileNotFoundError when it is neither cached nor to be had.
@@ -130,7 +134,7 @@ def local_snapshot(repo_id, **options):
     return _fetched(snapshot_download, repo_id, "the repository", **options)
 
 
-def _names(folder):
+def _names(folder: Path) -> list[str] | str:
     return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else "none, no such folder"
 
 
@@ -148,31 +152,31 @@ class HubModel(
     """
 
     @property
-    def dtype(self):
+    def dtype(self) -> torch.dtype:
         """torch.dtype of the first floating-point parameter."""
         return next(p.dtype for p in self.parameters() if p.is_floating_point())
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
         return next(self.parameters()).device
 
     @property
-    def config(self):
+    def config(self) -> dict:
         """The constructor's arguments as they are written to config.json."""
         return dict(self._hub_mixin_config or {})
 
     def save_pretrained(
         self,
-        save_directory,
+        save_directory: str | Path,
         *,
-        variant=None,
-        max_shard_size=MAX_SHARD_SIZE,
-        safe_serialization=True,
-        push_to_hub=False,
-        repo_id=None,
-        model_card_kwargs=None,
-        **push_options,
-    ):
+        variant: str | None = None,
+        max_shard_size: int | str | None = MAX_SHARD_SIZE,
+        safe_serialization: bool = True,
+        push_to_hub: bool = False,
+        repo_id: str | None = None,
+        model_card_kwargs: dict | None = None,
+        **push_options: Any,
+    ) -> CommitInfo | None:
         """Write config.json, model[.<variant>].safetensors and, where there is none, README.md.
 
         push_to_hub: upload the model too, to repo_id (default: the folder's name); push_options: as
@@ -198,7 +202,7 @@ class HubModel(
             )
         return None
 
-    def _save_pretrained(self, save_directory):
+    def _save_pretrained(self, save_directory: str | Path) -> None:
         stem = weights_stem(self._layout["variant"])
         save_torch_model(
             self,
@@ -209,13 +213,13 @@ class HubModel(
 
     def push_to_hub(
         self,
-        repo_id,
+        repo_id: str,
         *,
-        variant=None,
-        max_shard_size=MAX_SHARD_SIZE,
-        model_card_kwargs=None,
-        **push_options,
-    ):
+        variant: str | None = None,
+        max_shard_size: int | str | None = MAX_SHARD_SIZE,
+        model_card_kwargs: dict | None = None,
+        **push_options: Any,
+    ) -> CommitInfo:
         """Upload the model as one commit; a card that the repository has stays as it is.
 
         push_options: commit_message, private, token, create_pr, branch. Returns the commit.
@@ -232,17 +236,17 @@ class HubModel(
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path,
+        pretrained_model_name_or_path: str | Path,
         *,
-        subfolder=None,
-        variant=None,
-        revision=None,
-        token=None,
-        cache_dir=None,
-        local_files_only=False,
-        force_download=False,
-        **kwargs,
-    ):
+        subfolder: str | None = None,
+        variant: str | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        **kwargs: Any,
+    ) -> Self:
         """The model of a folder or Hub repository, in eval mode.
 
         Args:
@@ -271,7 +275,7 @@ class HubModel(
         return super().from_pretrained(str(folder), variant=variant, **kwargs)
 
     @classmethod
-    def _check_config(cls, file):
+    def _check_config(cls, file: Path) -> None:
         config = read_json(file, f"the arguments of {cls.__name__}")
         known = set(cls._hub_mixin_init_parameters) - {"self"}
         if unknown := sorted(set(config) - known):
@@ -287,19 +291,19 @@ class HubModel(
     def _from_pretrained(
         cls,
         *,
-        model_id,
-        revision=None,
-        cache_dir=None,
-        force_download=False,
-        local_files_only=False,
-        token=None,
-        variant=None,
-        dtype=None,
-        torch_dtype=None,
-        device=None,
-        strict=True,
-        **model_kwargs,
-    ):
+        model_id: str,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        variant: str | None = None,
+        dtype: torch.dtype | None = None,
+        torch_dtype: torch.dtype | None = None,
+        device: str | torch.device | None = None,
+        strict: bool = True,
+        **model_kwargs: Any,
+    ) -> Self:
         folder, stem = Path(model_id), weights_stem(variant)
         files = _weight_files(folder, stem, variant)
         shapes = {}
@@ -314,7 +318,7 @@ class HubModel(
         return model.to(device=device, dtype=dtype or torch_dtype).eval()
 
     @classmethod
-    def _shapes_for(cls, folder, arguments):
+    def _shapes_for(cls, folder: Path, arguments: dict) -> dict:
         """{name: shape} of the model that the arguments describe, before anything is allocated."""
         try:
             with torch.device("meta"):
@@ -328,7 +332,7 @@ class HubModel(
         return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def read_json(file, expected):
+def read_json(file: Path, expected: str) -> dict:
     """The dict in a JSON file; expected: what it should be, in words.
 
     Raises: ValueError that names the file where it holds anything else.
@@ -347,7 +351,7 @@ def read_json(file, expected):
     return content
 
 
-def check_setting(file, name, value, kind):
+def check_setting(file: Path, name: str, value: object, kind: object) -> None:
     """Raises: ValueError for a value in a config that is not of the annotated kind, or that no
     model has."""
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
@@ -378,7 +382,7 @@ def check_setting(file, name, value, kind):
         )
 
 
-def _weight_files(folder, stem, variant):
+def _weight_files(folder: Path, stem: str, variant: str | None) -> list[Path]:
     """The file, or the shards that its index names.
 
     Raises: FileNotFoundError where one is missing; ValueError for an index that is none.
@@ -408,7 +412,7 @@ def _weight_files(folder, stem, variant):
     return files
 
 
-def _shapes(file):
+def _shapes(file: Path) -> dict:
     """{name: shape} of a safetensors file, by its header alone.
 
     Raises: ValueError that says what the file is instead.
@@ -422,7 +426,7 @@ def _shapes(file):
         ) from error
 
 
-def what_it_is(file):
+def what_it_is(file: Path) -> str:
     """What a file that is no whole safetensors file is, and what to do, in words."""
     again = "download it again"
     size = file.stat().st_size
@@ -455,7 +459,7 @@ def what_it_is(file):
     return f"is damaged, expected safetensors; {again}"
 
 
-def _check_shapes(expected, found, cls, files, strict):
+def _check_shapes(expected: dict, found: dict, cls: type, files: list, strict: bool) -> None:
     """Raises: RuntimeError where a file's tensors are not exactly the model's."""
     wrong = [
         f"{name} has the shape {found[name]}, expected {expected[name]}"
@@ -477,7 +481,7 @@ def _check_shapes(expected, found, cls, files, strict):
         )
 
 
-def _finite_tensors(file):
+def _finite_tensors(file: Path) -> dict:
     """{name: tensor}.
 
     Raises: ValueError for a damaged file, or for weights that are no numbers.
@@ -502,7 +506,9 @@ def _finite_tensors(file):
     return state
 
 
-def create_repository(repo_id, *, private=None, token=None):
+def create_repository(
+    repo_id: str, *, private: bool | None = None, token: str | bool | None = None
+) -> str:
     """Whole name of the Hub repository, which is created if need be; private: as push_folder's.
 
     Raises: PermissionError where the Hub does not let this user write there.
@@ -517,17 +523,17 @@ def create_repository(repo_id, *, private=None, token=None):
 
 
 def push_folder(
-    folder,
-    repo_id,
+    folder: str | Path,
+    repo_id: str,
     *,
-    commit_message=None,
-    private=None,
-    token=None,
-    create_pr=False,
-    branch=None,
-    allow_patterns=None,
-    keep_card=False,
-):
+    commit_message: str | None = None,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    create_pr: bool = False,
+    branch: str | None = None,
+    allow_patterns: list[str] | None = None,
+    keep_card: bool = False,
+) -> CommitInfo:
     """Create the Hub repository if need be and upload a folder as one commit; returns the commit.
 
     private: of a new repository (default: the owner's setting). allow_patterns: upload only these

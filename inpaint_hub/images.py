@@ -13,8 +13,9 @@ makes them).
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -62,6 +63,9 @@ EXPECTED = (
 )
 
 
+PictureLike = Image.Image | np.ndarray | torch.Tensor | list  # what users give and get
+
+
 class UnreadableImageError(ValueError):
     """A picture that cannot be decoded; what Pillow raised, of whatever class, is its cause."""
 
@@ -88,23 +92,23 @@ class Picture:
     notes: tuple = ()
 
     @property
-    def size(self):
+    def size(self) -> tuple[int, int]:
         """(width, height) in px."""
         return self.pixels.shape[1], self.pixels.shape[0]
 
     @property
-    def alpha(self):
+    def alpha(self) -> np.ndarray | None:
         """The picture's opacity [H,W], from 0 to `white`; None where it has none."""
         has_alpha = self.native.shape[2] in (2, 4) and not self.converted_mode
         return self.native[..., -1] if has_alpha else None
 
-    def resized(self, size):
+    def resized(self, size: tuple[int, int]) -> Self:
         """The picture as RGB of another size, (width, height) in px, with its metadata."""
         made = Image.fromarray(self.pixels).resize(size, Image.Resampling.LANCZOS)
         made.info.update(_pil_info(self.metadata, "RGB"))
         return replace(from_pil(made), metadata=self.metadata, notes=self.notes)
 
-    def described(self):
+    def described(self) -> str:
         """Size and values in words, for messages about what a file holds."""
         width, height = self.size
         values = self.native.reshape(-1, self.native.shape[2])
@@ -123,7 +127,7 @@ class Picture:
             what += " by channel" if values.shape[1] > 1 else ""
         return f"{width}x{height} px with {what}"
 
-    def fill(self, rgb, mask):
+    def fill(self, rgb: np.ndarray | None, mask: np.ndarray) -> PictureLike:
         """The picture in its own kind and mode with `rgb` (float32 [H,W,3] in [0,1]) inside `mask`
         (bool [H,W]).
 
@@ -146,7 +150,7 @@ class Picture:
         return self.restore(values)
 
 
-def _white_of(values, ranged=False):
+def _white_of(values: np.ndarray, ranged: bool = False) -> int:
     """The value that means white; `ranged`: the values are those of a Pillow picture, whose modes I
     and F have no fixed range."""
     if values.dtype.kind == "f":
@@ -156,25 +160,25 @@ def _white_of(values, ranged=False):
     return {"b": 1, "u": 2 ** (8 * values.dtype.itemsize) - 1}[values.dtype.kind]
 
 
-def _quantise(x, dtype, white):
+def _quantise(x: np.ndarray, dtype: np.dtype, white: float) -> np.ndarray:
     """Float in [0,1] -> [0,white] in dtype, rounded where it holds whole numbers."""
     scaled = x * white
     return (scaled if dtype.kind == "f" else np.rint(scaled)).astype(dtype)
 
 
-def _to_unit(values, white):
+def _to_unit(values: np.ndarray, white: float) -> np.ndarray:
     """Native values -> float32 in [0,1]."""
     return np.clip(values.astype(np.float32) / white, 0, 1)
 
 
-def _to_bytes(values, white):
+def _to_bytes(values: np.ndarray, white: float) -> np.ndarray:
     """Native values -> uint8 of the same shape, rounded."""
     if values.dtype == np.uint8:
         return values
     return np.rint(_to_unit(values, white) * 255).astype(np.uint8)
 
 
-def over_white(values, white):
+def over_white(values: np.ndarray, white: float) -> np.ndarray:
     """Native values [H,W,1..4] -> uint8 RGB [H,W,3]."""
     data = _to_bytes(values, white)
     colour = data[..., :3] if data.shape[2] >= 3 else np.repeat(data[..., :1], 3, axis=2)
@@ -184,7 +188,7 @@ def over_white(values, white):
     return np.ascontiguousarray(colour, np.uint8)
 
 
-def read_images(image):
+def read_images(image: PictureLike) -> list[Picture]:
     """Pictures of whatever the user gave, in order; a Picture is taken as it is.
 
     Raises: TypeError for other types; ValueError for shapes, dtypes or ranges outside the contract,
@@ -208,7 +212,7 @@ def read_images(image):
     )
 
 
-def unreadable(error):
+def unreadable(error: Exception) -> UnreadableImageError:
     """The error to raise for a picture that Pillow failed to decode with `error`."""
     return UnreadableImageError(
         f"the picture cannot be decoded ({error or type(error).__name__}); expected a complete "
@@ -216,7 +220,7 @@ def unreadable(error):
     )
 
 
-def stored_bits(image):
+def stored_bits(image: Image.Image) -> int:
     """Bits a channel of a just opened file, as far as its header tells: 8 where Pillow's mode holds
     them all."""
     if image.mode not in ("L", "RGB", "RGBA", "RGBX", "CMYK") or not getattr(image, "tile", None):
@@ -234,7 +238,7 @@ def stored_bits(image):
     return 8
 
 
-def _bits_in_header(image):
+def _bits_in_header(image: Image.Image) -> int:
     place = image.fp.tell()
     image.fp.seek(0)
     header = image.fp.read(HEADER_BYTES)
@@ -250,7 +254,7 @@ def _bits_in_header(image):
     return max((depth & 0x7F) + 1 for depth in found.group(2)[: 3 * count : 3])
 
 
-def orientation_of(image):
+def orientation_of(image: Image.Image) -> int:
     """EXIF's orientation, 1 to 8; None where the EXIF cannot be read."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
@@ -259,12 +263,12 @@ def orientation_of(image):
     return value if value in TURNS else 1
 
 
-def upright(image, orientation):
+def upright(image: Image.Image, orientation: int) -> Image.Image:
     """The stored raster as it is to be seen."""
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
-def _metadata_of(image, orientation):
+def _metadata_of(image: Image.Image, orientation: int) -> dict:
     """(what describes the picture and stays true when it is upright, whether its EXIF could be
     read). EXIF's thumbnail is left out: it shows what was there before."""
     found = {key: image.info[key] for key in METADATA if key in image.info}
@@ -295,7 +299,7 @@ def _metadata_of(image, orientation):
     return found | ({"text": text} if text else {}), readable
 
 
-def _fitting(metadata, mode):
+def _fitting(metadata: dict, mode: str) -> dict:
     """The metadata without a colour profile of another space than the mode's."""
     profile = metadata.get("icc_profile")
     space = bytes(profile[16:20]) if profile else b""
@@ -304,13 +308,13 @@ def _fitting(metadata, mode):
     return {key: value for key, value in metadata.items() if key != "icc_profile"}
 
 
-def _pil_info(metadata, mode):
+def _pil_info(metadata: dict, mode: str) -> dict:
     """The metadata as Pillow notes it on its images."""
     info = dict(_fitting(metadata, mode))
     return info.pop("text", {}) | info
 
 
-def from_pil(image, told=False):
+def from_pil(image: Image.Image, told: bool = False) -> Picture:
     """The Picture of a Pillow image. told: whoever opened the file says what Pillow does not read.
 
     Raises: UnreadableImageError, ValueError.
@@ -343,7 +347,7 @@ def from_pil(image, told=False):
     return replace(picture, orientation=orientation or 1, notes=notes)
 
 
-def _from_any_mode(image, metadata):
+def _from_any_mode(image: Image.Image, metadata: dict) -> Picture:
     if image.mode in KEYED_MODES and image.has_transparency_data:
         image = image.convert(KEYED_MODES[image.mode])
     if image.mode in CONVERTED_MODES:
@@ -363,7 +367,7 @@ def _from_any_mode(image, metadata):
     return Picture(over_white(native, white), native, white, make, metadata=metadata)
 
 
-def _from_keyed_16_bit(image, metadata):
+def _from_keyed_16_bit(image: Image.Image, metadata: dict) -> Picture:
     """No Pillow mode has 16-bit grey and alpha, so a transparent value stays a note in info."""
     native = np.array(image).astype(np.uint16)[..., None]
     metadata, seen = _fitting(metadata, "I;16"), native
@@ -374,8 +378,8 @@ def _from_keyed_16_bit(image, metadata):
     return Picture(over_white(seen, 65535), native, 65535, make, metadata=metadata)
 
 
-def _pil_maker(mode, metadata):
-    def make(values):
+def _pil_maker(mode: str, metadata: dict) -> Callable:
+    def make(values: np.ndarray) -> Image.Image:
         values = values[..., 0] if values.shape[2] == 1 else values
         if mode in CONVERTED_MODES:
             height, width = values.shape[:2]
@@ -388,7 +392,7 @@ def _pil_maker(mode, metadata):
     return make
 
 
-def _split_array(array):
+def _split_array(array: np.ndarray) -> list[np.ndarray]:
     """[H,W], [H,W,C] or [N,H,W,C] -> list of [H,W] or [H,W,C]."""
     if array.ndim in (2, 3):
         return [array]
@@ -397,18 +401,18 @@ def _split_array(array):
     raise ValueError(f"image is an array of shape {array.shape}; {EXPECTED}; reshape it")
 
 
-def _from_array(array):
+def _from_array(array: np.ndarray) -> Picture:
     native = array[..., None] if array.ndim == 2 else array
     _check_array(native, array.shape, "channels last, [H,W,C]")
 
-    def restore(values):
+    def restore(values: np.ndarray) -> np.ndarray | torch.Tensor:
         return values[..., 0] if array.ndim == 2 else values
 
     white = _white_of(native)
     return Picture(over_white(native, white), native, white, restore)
 
 
-def _split_tensor(tensor):
+def _split_tensor(tensor: torch.Tensor) -> list[torch.Tensor]:
     if tensor.ndim in (2, 3):
         return [tensor]
     if tensor.ndim == 4 and len(tensor):
@@ -416,14 +420,14 @@ def _split_tensor(tensor):
     raise ValueError(f"image is a tensor of shape {tuple(tensor.shape)}; {EXPECTED}; reshape it")
 
 
-def _from_tensor(tensor):
+def _from_tensor(tensor: torch.Tensor) -> Picture:
     channels_first = tensor[None] if tensor.ndim == 2 else tensor
     half = tensor.dtype in (torch.bfloat16, torch.float16)
     native = channels_first.detach().cpu()
     native = (native.float() if half else native).permute(1, 2, 0).numpy()
     _check_array(native, tuple(tensor.shape), "channels first, [C,H,W]")
 
-    def restore(values):
+    def restore(values: np.ndarray) -> np.ndarray | torch.Tensor:
         back = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
         back = back.to(device=tensor.device, dtype=tensor.dtype)
         return back[0] if tensor.ndim == 2 else back
@@ -432,7 +436,7 @@ def _from_tensor(tensor):
     return Picture(over_white(native, white), native, white, restore)
 
 
-def _check_array(native, shape, order):
+def _check_array(native: np.ndarray, shape: tuple, order: str) -> None:
     if 0 in native.shape:
         raise ValueError(
             f"image has shape {shape}, expected at least 1x1 px; {EXPECTED}; check how it was cut"
@@ -445,7 +449,7 @@ def _check_array(native, shape, order):
     _check_values(native, f"image of shape {shape}")
 
 
-def _check_values(native, what, white=1):
+def _check_values(native: np.ndarray, what: str, white: float = 1) -> None:
     if native.dtype.kind == "f":
         low, high = float(native.min()), float(native.max())
         if not (low >= 0 and high <= white):  # also catches NaN
@@ -460,7 +464,9 @@ def _check_values(native, what, white=1):
         )
 
 
-def read_masks(mask_image, pictures, invert=False):
+def read_masks(
+    mask_image: PictureLike, pictures: list[Picture], invert: bool = False
+) -> list[np.ndarray]:
     """One bool [H,W] (True = hole) for each of `pictures`, at its size.
 
     White repaints (`invert`: black does). One mask serves all pictures. Of two values the brighter
@@ -485,7 +491,7 @@ def read_masks(mask_image, pictures, invert=False):
     return [~hole for hole in holes] if invert else holes
 
 
-def _cut(values):
+def _cut(values: np.ndarray) -> np.ndarray:
     """Float [H,W] -> bool, True = white."""
     low, high = values.min(), values.max()
     if low < high and ((values == low) | (values == high)).all():
@@ -493,7 +499,7 @@ def _cut(values):
     return values >= 0.5
 
 
-def _sized(hole, picture):
+def _sized(hole: np.ndarray, picture: Picture) -> np.ndarray:
     """The hole, bool [h,w], at the picture's size."""
     if hole.shape[::-1] == picture.size:
         return hole
@@ -516,13 +522,13 @@ def _sized(hole, picture):
     return smooth | (np.asarray(shown.resize(picture.size, Image.Resampling.NEAREST)) > 0)
 
 
-def same_aspect(size, other):
+def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
     """Whether one (width, height) is the other in another size, but for a pixel of rounding."""
     (width, height), (other_width, other_height) = size, other
     return abs(width * other_height - height * other_width) <= max(*size, *other)
 
 
-def _mask_values(mask, pictures):
+def _mask_values(mask: PictureLike, pictures: list[Picture]) -> Iterator[np.ndarray]:
     """Float32 [H,W] in [0,1] for every mask given."""
     if isinstance(mask, Image.Image):
         mask = from_pil(mask)
@@ -557,7 +563,7 @@ def _mask_values(mask, pictures):
         )
 
 
-def _single_channel(values, white=None):
+def _single_channel(values: np.ndarray, white: float | None = None) -> np.ndarray:
     """[H,W,1..4] -> float32 [H,W] in [0,1]; `white` is given for what has been checked already."""
     if values.ndim != 3 or 0 in values.shape or values.shape[2] > 4:
         raise ValueError(
@@ -587,24 +593,26 @@ def _single_channel(values, white=None):
     return unit @ LUMA if unit.shape[2] == 3 else unit[..., 0]
 
 
-def to_tensor(pixels):
+def to_tensor(pixels: Sequence[np.ndarray]) -> torch.Tensor:
     """uint8 [N,s,s,3] (or a list of [s,s,3]) -> float [N,3,s,s] in [-1,1]."""
     stacked = torch.from_numpy(np.stack([np.ascontiguousarray(p) for p in pixels]))
     return stacked.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def to_unit(images):
+def to_unit(images: torch.Tensor) -> np.ndarray:
     """Tensor [N,3,H,W] in [-1,1] -> float32 array [N,H,W,3], clipped to [0,1]."""
     unit = (images.detach().float() + 1) / 2
     return unit.clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
 
 
-def to_pixels(images):
+def to_pixels(images: torch.Tensor) -> np.ndarray:
     """Tensor [N,3,H,W] in [-1,1] -> uint8 array [N,H,W,3], rounded."""
     return np.rint(to_unit(images) * 255).astype(np.uint8)
 
 
-def write_pictures(filled, output_type, pictures):
+def write_pictures(
+    filled: list, output_type: str, pictures: list[Picture]
+) -> list | np.ndarray | torch.Tensor:
     """What Picture.fill returned, as users ask for it: output_type pil | np | pt | native.
 
     pictures: the Picture of each, which knows what value means white.
@@ -634,7 +642,7 @@ def write_pictures(filled, output_type, pictures):
     return torch.stack(arrays) if output_type == "pt" else np.stack(arrays)
 
 
-def _native_of(filled):
+def _native_of(filled: PictureLike) -> np.ndarray:
     """The values [H,W,C] of what Picture.fill returned."""
     if isinstance(filled, Image.Image):
         colour = filled.convert("RGB") if filled.mode in CONVERTED_MODES else filled
@@ -648,16 +656,16 @@ def _native_of(filled):
     return values[..., None] if values.ndim == 2 else values
 
 
-def _as_colour(values):
+def _as_colour(values: np.ndarray) -> np.ndarray:
     """Grey [H,W,1 or 2] -> the same as RGB(A); others as they are."""
     if values.shape[2] >= 3:
         return values
     return np.concatenate([np.repeat(values[..., :1], 3, axis=2), values[..., 1:]], axis=2)
 
 
-def _rgb(filled, white):
+def _rgb(filled: PictureLike, white: float) -> np.ndarray:
     return np.ascontiguousarray(_to_bytes(_as_colour(_native_of(filled)), white))
 
 
-def _unit_rgb(filled, white):
+def _unit_rgb(filled: PictureLike, white: float) -> np.ndarray:
     return _to_unit(_as_colour(_native_of(filled)), white)

@@ -1,6 +1,7 @@
 """The order of training: a permutation of the pictures for each epoch, by the seed."""
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -14,22 +15,30 @@ class EndlessSampler(Sampler):
     consumed.
     """
 
-    def __init__(self, num_images, batch_size, seed, rank=0, num_processes=1, start_batch=0):
+    def __init__(
+        self,
+        num_images: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        num_processes: int = 1,
+        start_batch: int = 0,
+    ) -> None:
         self.num_images, self.batch_size, self.seed = num_images, batch_size, seed
         self.rank, self.num_processes, self.start_batch = rank, num_processes, start_batch
 
-    def position(self, k):
+    def position(self, k: int) -> tuple[int, int]:
         """Key at place k of the global order."""
         epoch, place = divmod(k, self.num_images)
         return epoch, int(self._order(epoch)[place])
 
-    def _order(self, epoch):
+    def _order(self, epoch: int) -> np.ndarray:
         if getattr(self, "_cached", (None,))[0] != epoch:
             rng = np.random.default_rng((self.seed, epoch))
             self._cached = (epoch, rng.permutation(self.num_images))
         return self._cached[1]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator:
         for batch in itertools.count(
             self.start_batch * self.num_processes + self.rank, self.num_processes
         ):

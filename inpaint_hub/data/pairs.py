@@ -1,12 +1,14 @@
 """Pairs of picture and mask to train on; every random choice is keyed by (seed, epoch, index)."""
 
 import itertools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, default_collate, get_worker_info
 
-from inpaint_hub.data.pictures import UNREADABLE, covering, cropped, fitted, open_rgb
+from inpaint_hub.data.pictures import UNREADABLE, ImageDataset, covering, cropped, fitted, open_rgb
 from inpaint_hub.data.sources import encoded
 from inpaint_hub.images import to_tensor
 from inpaint_hub.masks.difficulty import outpainting_mask, training_mask
@@ -15,7 +17,9 @@ MASKS = {"mixture": training_mask, "outpainting": outpainting_mask}
 SHUFFLE_BUFFER = 1000  # examples among which a stream is shuffled
 
 
-def draw_pair(pixels, rng, random_flip, masks):
+def draw_pair(
+    pixels: np.ndarray, rng: np.random.Generator, random_flip: bool, masks: str | Callable | None
+) -> dict:
     """uint8 [s,s,3] -> {"image", "mask"}, drawn by `rng`.
 
     Picture and mask are flipped independently (SPEC A10). masks: a key of MASKS, a function of
@@ -43,14 +47,20 @@ class TrainingPairs(Dataset):
     Raises: ValueError when no picture of the data set can be read.
     """
 
-    def __init__(self, pictures, seed, random_flip=True, masks="mixture"):
+    def __init__(
+        self,
+        pictures: ImageDataset,
+        seed: int,
+        random_flip: bool = True,
+        masks: str | Callable | None = "mixture",
+    ) -> None:
         self.pictures, self.seed = pictures, seed
         self.random_flip, self.masks = random_flip, masks
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: tuple[int, int]) -> dict:
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
         pictures, unreadable = self.pictures, -1
@@ -79,19 +89,19 @@ class StreamedPairs(IterableDataset):
 
     def __init__(
         self,
-        table,
-        column,
-        resolution,
-        batch_size,
-        seed,
-        random_flip=True,
-        masks="mixture",
-        center_crop=True,
-        rank=0,
-        num_processes=1,
-        start_batch=0,
-        crop_scale_min=1.0,
-    ):
+        table: Iterable,
+        column: str,
+        resolution: int,
+        batch_size: int,
+        seed: int,
+        random_flip: bool = True,
+        masks: str | Callable | None = "mixture",
+        center_crop: bool = True,
+        rank: int = 0,
+        num_processes: int = 1,
+        start_batch: int = 0,
+        crop_scale_min: float = 1.0,
+    ) -> None:
         self.table = table.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
         self.column, self.resolution = column, resolution
         self.batch_size, self.seed = batch_size, seed
@@ -100,7 +110,7 @@ class StreamedPairs(IterableDataset):
         self.center_crop = center_crop and crop_scale_min == 1
         self.rank, self.num_processes, self.start_batch = rank, num_processes, start_batch
 
-    def entries(self):
+    def entries(self) -> Iterator[tuple[int, int, bytes | str]]:
         """(epoch, index, encoded picture) without end."""
         for epoch in itertools.count():
             self.table.set_epoch(epoch)
@@ -113,7 +123,7 @@ class StreamedPairs(IterableDataset):
             if index < 0:
                 raise ValueError("the data set's stream is empty; expected pictures")
 
-    def pair(self, epoch, index, entry):
+    def pair(self, epoch: int, index: int, entry: bytes | str | Path) -> dict | None:
         """The pair of one entry, or None where it cannot be read."""
         rng = np.random.default_rng((self.seed, epoch, index))
         try:
@@ -127,7 +137,7 @@ class StreamedPairs(IterableDataset):
         pixels = cropped(pixels, self.resolution, rng, self.crop_scale_min)
         return draw_pair(pixels, rng, self.random_flip, self.masks)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator:
         worker = get_worker_info()
         number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         entries = self.entries()

@@ -2,6 +2,8 @@
 
 import io
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -22,7 +24,7 @@ UNREADABLE = (OSError,)  # what open_rgb raises
 MAX_KEPT_BYTES = 2 << 30  # decoded pictures held in memory, by a process with its loading workers
 
 
-def open_rgb(entry):
+def open_rgb(entry: bytes | str | Path) -> Image.Image:
     """Encoded bytes or a path -> the picture, upright, as RGB PIL.Image of its own size, read as
     `images` reads pictures: 16 bits by their high bytes, what is transparent over white.
 
@@ -38,12 +40,12 @@ def open_rgb(entry):
         raise OSError(f"{type(error).__name__}: {error}") from error
 
 
-def fitted(picture, side):
+def fitted(picture: Image.Image, side: int) -> np.ndarray:
     """PIL.Image -> uint8 [side,side,3]: the largest centred square, resized."""
     return np.asarray(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS))
 
 
-def covering(picture, side, scale_min=1.0):
+def covering(picture: Image.Image, side: int, scale_min: float = 1.0) -> np.ndarray:
     """PIL.Image -> uint8 [h,w,3] with the shorter side `side`, to be cropped; with scale_min below
     1 up to side / scale_min, as far as the picture goes."""
     shorter = min(picture.size)
@@ -54,7 +56,9 @@ def covering(picture, side, scale_min=1.0):
     return np.asarray(picture.resize(size, Image.Resampling.LANCZOS))
 
 
-def cropped(pixels, side, rng=None, scale_min=1.0):
+def cropped(
+    pixels: np.ndarray, side: int, rng: np.random.Generator | None = None, scale_min: float = 1.0
+) -> np.ndarray:
     """uint8 [h,w,3] -> [side,side,3] at a place drawn by `rng`, or in the centre.
 
     scale_min: smallest share of the shorter side that a square may have; its side is drawn evenly
@@ -73,7 +77,7 @@ def cropped(pixels, side, rng=None, scale_min=1.0):
     return np.asarray(resized)
 
 
-def held_back(count, fraction):
+def held_back(count: int, fraction: float) -> np.ndarray:
     """bool [count]: which pictures are held back from training. Every 1/fraction-th, so that all
     parts of a sorted set are among them, and those of a shorter set are those of a longer one."""
     marks = np.floor(np.arange(count + 1) * fraction + 1e-9)
@@ -107,18 +111,18 @@ class ImageDataset(Dataset):
 
     def __init__(
         self,
-        path,
-        split="train",
-        resolution=256,
-        max_images=None,
-        keep_decoded=False,
-        image_column="image",
-        center_crop=True,
-        crop_scale_min=1.0,
-        entries=None,
-        holdout_fraction=0.0,
-        held_out=False,
-    ):
+        path: str | Path | None,
+        split: str = "train",
+        resolution: int = 256,
+        max_images: int | None = None,
+        keep_decoded: bool = False,
+        image_column: str = "image",
+        center_crop: bool = True,
+        crop_scale_min: float = 1.0,
+        entries: Sequence | None = None,
+        holdout_fraction: float = 0.0,
+        held_out: bool = False,
+    ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split is {split!r}, expected one of {SPLITS}")
         if entries is None:
@@ -133,10 +137,10 @@ class ImageDataset(Dataset):
         self.decoded = {} if keep_decoded else None
         self.kept_bytes = 0
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.indices)
 
-    def name(self, index):
+    def name(self, index: int) -> str:
         """What a message calls picture `index`: its path, or its row."""
         index = int(self.indices[index])
         if hasattr(self.entries, "name"):
@@ -144,17 +148,17 @@ class ImageDataset(Dataset):
         entry = self.entries[index]
         return f"row {index}" if isinstance(entry, bytes) else str(entry)
 
-    def within(self):
+    def within(self) -> list[str]:
         """What tells these pictures from others without reading them: paths relative to the folder
         they share, or files and their numbers of rows; and which of them are used."""
         held = "" if len(self.indices) == len(self.entries) else f"{self.indices.tolist()}"
         return [*identities_of(self.entries), held]
 
-    def open(self, index):
+    def open(self, index: int) -> Image.Image:
         """The stored picture, upright, as RGB PIL.Image of its own size."""
         return open_rgb(self.entries[int(self.indices[index])])
 
-    def _resized(self, index):
+    def _resized(self, index: int) -> np.ndarray:
         if self.decoded is not None and index in self.decoded:
             return self.decoded[index]
         picture = self.open(index)
@@ -169,7 +173,7 @@ class ImageDataset(Dataset):
             self.kept_bytes += pixels.nbytes
         return pixels
 
-    def load(self, index, rng=None):
+    def load(self, index: int, rng: np.random.Generator | None = None) -> np.ndarray:
         """uint8 [s,s,3]; rng: numpy Generator that draws the place and the scale of a random crop
         (else the largest centred square)."""
         return cropped(self._resized(index), self.resolution, rng, self.crop_scale_min)

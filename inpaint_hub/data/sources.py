@@ -4,7 +4,9 @@ import bisect
 import itertools
 import os
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -14,14 +16,14 @@ KEPT_GROUP_BYTES = 256 << 20  # of encoded pictures, by a process or a loading w
 ALL = "all"  # every picture of a folder
 
 
-def folders_of(text):
+def folders_of(text: str | Path) -> list:
     """Paths of "DATA", or of "DATA,MORE"; a folder whose name has a comma is one."""
     if Path(text).is_dir():
         return [text]
     return [part.strip() for part in str(text).split(",") if part.strip()] or [text]
 
 
-def local_entries(path, split, image_column="image"):
+def local_entries(path: str | Path, split: str, image_column: str = "image") -> Sequence:
     """Paths of a folder's pictures, or the encoded pictures of its parquet files.
 
     A split is a sub-folder of its name (pictures or parquet in it) or <split>-*.parquet, in the
@@ -58,17 +60,17 @@ def local_entries(path, split, image_column="image"):
     return files
 
 
-def same_split(name):
+def same_split(name: str) -> str:
     """ "validation" for "val"; other names as they are."""
     return ALIASES.get(name, name)
 
 
-def names_of(split):
+def names_of(split: str) -> list[str]:
     """What a split may be called in a folder."""
     return [n for n in SPLIT_NAMES if same_split(n) == same_split(split)]
 
 
-def splits_of(root):
+def splits_of(root: Path) -> dict[str, list[Path]]:
     """{split: its files} of those that a folder has, parquet before pictures."""
     files = {}
     for name in SPLIT_NAMES:
@@ -78,14 +80,14 @@ def splits_of(root):
     return {split: found for split, found in files.items() if found}
 
 
-def held_out_split(path):
+def held_out_split(path: str | Path) -> str:
     """Name of the split that holds a folder's held-out pictures: "validation" of one with splits,
     "all" of one that is given as held-out pictures and has none."""
     has_splits = any(splits_of(Path(folder)) for folder in folders_of(path))
     return "validation" if has_splits else ALL
 
 
-def pictures_in(folder):
+def pictures_in(folder: Path) -> list[Path]:
     """Paths of all files below with an ending of pictures, sorted."""
     endings = Image.registered_extensions()
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in endings and p.is_file())
@@ -101,7 +103,7 @@ class ParquetEntries:
     Raises: ValueError for a missing column.
     """
 
-    def __init__(self, files, column):
+    def __init__(self, files: list[Path], column: str) -> None:
         import pyarrow.parquet as pq
 
         self.files, self.column, self.groups = list(files), column, []  # (file, group, rows)
@@ -120,21 +122,21 @@ class ParquetEntries:
         self.ends = list(itertools.accumulate(rows for _, _, rows in self.groups))
         self.kept, self.kept_bytes = OrderedDict(), 0  # {number: encoded pictures}, oldest first
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.ends[-1] if self.ends else 0
 
-    def place(self, index):
+    def place(self, index: int) -> tuple[int, int]:
         """(number of the row group, row in it)"""
         if not 0 <= index < len(self):
             raise IndexError(index)
         number = bisect.bisect_right(self.ends, index)
         return number, index - (self.ends[number] - self.groups[number][2])
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> bytes | str | Path:
         number, row = self.place(index)
         return self.group(number)[row]
 
-    def group(self, number):
+    def group(self, number: int) -> list:
         """Encoded pictures of one row group."""
         if number in self.kept:
             self.kept.move_to_end(number)
@@ -151,52 +153,52 @@ class ParquetEntries:
             self.kept_bytes -= size_of(self.kept.popitem(last=False)[1])
         return rows
 
-    def name(self, index):
+    def name(self, index: int) -> str:
         """File and row of one picture, for messages."""
         number, row = self.place(index)
         file = self.groups[number][0]
         first = sum(rows for f, _, rows in self.groups[:number] if f == file)
         return f"{self.files[file]}, row {first + row}"
 
-    def identities(self):
+    def identities(self) -> list[str]:
         return [f"{self.files[f].name} {group} {rows}" for f, group, rows in self.groups]
 
 
-def size_of(rows):
+def size_of(rows: Iterable) -> int:
     return sum(len(row) for row in rows if isinstance(row, bytes))
 
 
 class Joined:
     """Several sequences of encoded pictures as one."""
 
-    def __init__(self, parts):
+    def __init__(self, parts: list) -> None:
         self.parts = parts
         self.ends = list(itertools.accumulate(map(len, parts)))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.ends[-1]
 
-    def at(self, index):
+    def at(self, index: int) -> tuple:
         number = bisect.bisect_right(self.ends, index)
         return self.parts[number], index - (self.ends[number] - len(self.parts[number]))
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> bytes | str | Path:
         part, index = self.at(index)
         return part[index]
 
-    def name(self, index):
+    def name(self, index: int) -> str:
         part, index = self.at(index)
         return part.name(index) if hasattr(part, "name") else str(part[index])
 
-    def identities(self):
+    def identities(self) -> list[str]:
         return [identity for part in self.parts for identity in identities_of(part)]
 
 
-def joined(parts):
+def joined(parts: list) -> Sequence:
     return parts[0] if len(parts) == 1 else Joined(parts)
 
 
-def identities_of(entries):
+def identities_of(entries: Sequence) -> list[str]:
     """What tells a sequence of encoded pictures from another without reading it, wherever it lies:
     its paths within the folder they share, or its files and their rows."""
     if hasattr(entries, "identities"):
@@ -209,23 +211,23 @@ def identities_of(entries):
 class HubEntries:
     """Column of a map-style data set of the `datasets` library as encoded pictures."""
 
-    def __init__(self, table, column):
+    def __init__(self, table: Iterable, column: str) -> None:
         self.table, self.column = table, column
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.table)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> bytes | str | Path:
         return encoded(self.table[index][self.column])
 
-    def name(self, index):
+    def name(self, index: int) -> str:
         return f"row {index}"
 
-    def identities(self):
+    def identities(self) -> list[str]:
         return [f"{self.column} {len(self)}"]
 
 
-def encoded(value):
+def encoded(value: dict | None) -> bytes | str:
     """{bytes, path} -> bytes, or the path where a data set refers to files; of a row without a
     picture, b"", which cannot be read."""
     if value is None or value["bytes"] is value["path"] is None:
@@ -233,7 +235,9 @@ def encoded(value):
     return value["bytes"] if value["bytes"] is not None else value["path"]
 
 
-def hub_dataset(name, config_name, split, column, streaming, **options):
+def hub_dataset(
+    name: str, config_name: str | None, split: str, column: str, streaming: bool, **options: Any
+) -> Iterable:
     """A data set of the Hub (or a local one, by its folder), its pictures left encoded.
 
     options: of datasets.load_dataset, as cache_dir. Raises: ImportError without the `datasets`
