@@ -362,11 +362,10 @@ def test_sigterm_saves_a_checkpoint_from_which_the_run_goes_on(faces, tmp_path):
             command += [f"--{name}", str(value)]
     run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     log = tmp_path / "logs" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while not (log.is_file() and log.stat().st_size) and time.monotonic() < deadline:
+    while not (log.is_file() and log.stat().st_size) and run.poll() is None:
         time.sleep(0.1)
     run.send_signal(signal.SIGTERM)
-    output, _ = run.communicate(timeout=60)
+    output, _ = run.communicate(timeout=1800)
     assert run.returncode == 0 and "Stopped at step" in output
     _, manifest = usable_checkpoint(tmp_path, "latest")
     step = manifest["step"]

@@ -20,6 +20,7 @@ from PIL import Image
 from inpaint_hub import __version__
 from inpaint_hub.evaluation.classical import version_of
 from inpaint_hub.evaluation.pairs import file_name
+from inpaint_hub.formats import open_picture
 from inpaint_hub.texture import engine_problem, engine_version
 
 ENDINGS = (".png", ".webp", ".bmp", ".jpg", ".jpeg")
@@ -142,7 +143,7 @@ class PredictionFolder:
                 with Image.open(files[0]) as image:
                     image.load()
                     size, mode = image.size, image.mode
-            except (OSError, SyntaxError, ValueError) as error:  # all three of Pillow's decoders
+            except Exception as error:  # Pillow's decoders raise nearly anything
                 lines.append(f"{self.name}: {files[0]} cannot be read ({error})")
                 continue
             if size != (side, side):
@@ -183,8 +184,7 @@ class PredictionFolder:
         return self.listed[parent].get(Path(stem).name, [])
 
     def _read(self, band, stem):
-        with Image.open(self._files(self.folder / band, stem)[0]) as image:
-            return np.asarray(image.convert("RGB"))
+        return open_picture(self._files(self.folder / band, stem)[0]).pixels
 
 
 def pipeline_digest(pipe):

@@ -57,7 +57,7 @@ class MaskFiles:
         try:
             with Image.open(file) as image:
                 grey = np.asarray(image.convert("L"))
-        except (OSError, SyntaxError, ValueError) as error:  # all three of Pillow's decoders
+        except Exception as error:  # Pillow's decoders raise nearly anything
             raise ValueError(
                 f"mask file {str(file)!r} cannot be read ({error}); save it again or remove it"
             ) from error
