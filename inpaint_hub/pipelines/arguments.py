@@ -26,7 +26,7 @@ LOWEST = {
 }
 
 
-def check_arguments(arguments):
+def check_arguments(arguments: dict) -> None:
     """Raises: ValueError, TypeError that name the argument of __call__ and what it was."""
     if (arguments["height"] is None) != (arguments["width"] is None):
         raise ValueError(

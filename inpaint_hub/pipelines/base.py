@@ -1,17 +1,28 @@
 """InpaintPipeline: preprocess -> encode -> generate -> composite, for any encoder and generator."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 import torch
 from diffusers.utils import BaseOutput, replace_example_docstring
+from torch import nn
 
 from inpaint_hub import crops, engines
 from inpaint_hub.blending import dilate
-from inpaint_hub.images import read_images, read_masks, to_tensor, write_pictures
+from inpaint_hub.images import (
+    Picture,
+    PictureLike,
+    read_images,
+    read_masks,
+    to_tensor,
+    write_pictures,
+)
 from inpaint_hub.pipelines.arguments import check_arguments
 from inpaint_hub.pipelines.repository import HubPipeline
 from inpaint_hub.pipelines.windows import PreparedInputs, fills_of, joined, window_groups
+from inpaint_hub.stylegan2.latents import FWLatent
 
 EXAMPLE_DOC_STRING = """
         Examples:
@@ -38,7 +49,7 @@ class InpaintOutput(BaseOutput):
     textures: list | None = None
 
 
-def woken(model):
+def woken(model: nn.Module) -> nn.Module:
     """The model, moved to its device if enable_model_cpu_offload put it away.
 
     diffusers' hook does so before `forward`; we also call the parts of a model by themselves.
@@ -64,11 +75,11 @@ class InpaintPipeline(HubPipeline):
     promise = "The result has the photo's size, and everything outside the mask is untouched.\n\n"
 
     @property
-    def input_dtype(self):
+    def input_dtype(self) -> torch.dtype:
         """torch.dtype of the network that sees the masked picture."""
         return self.encoder.dtype
 
-    def optimize(self, engine="eager", dtype=None):
+    def optimize(self, engine: str | None = "eager", dtype: torch.dtype | None = None) -> Self:
         """Let the networks run by forms made for speed; returns the pipeline.
 
         Weights, configs and what save_pretrained writes stay as they are; networks that other
@@ -86,12 +97,18 @@ class InpaintPipeline(HubPipeline):
         engines.install(self, engine, dtype)
         return self
 
-    def check_inputs(self, arguments):
+    def check_inputs(self, arguments: dict) -> None:
         """Raises: ValueError, TypeError that name the argument of __call__ and what it was."""
         check_arguments(arguments)
 
     @staticmethod
-    def read(image, mask_image, height=None, width=None, mask_dilate=0):
+    def read(
+        image: PictureLike,
+        mask_image: PictureLike,
+        height: int | None = None,
+        width: int | None = None,
+        mask_dilate: int = 0,
+    ) -> tuple[list[Picture], list[np.ndarray]]:
         """What users gave -> (pictures, holes): a Picture and a bool [H,W] for each."""
         pictures = read_images(image)
         if height is not None:
@@ -100,14 +117,14 @@ class InpaintPipeline(HubPipeline):
 
     def preprocess(
         self,
-        image,
-        mask_image,
-        height=None,
-        width=None,
-        padding_mask_crop=None,
-        mask_dilate=0,
-        context=None,
-    ):
+        image: PictureLike,
+        mask_image: PictureLike,
+        height: int | None = None,
+        width: int | None = None,
+        padding_mask_crop: int | None = None,
+        mask_dilate: int = 0,
+        context: float | None = None,
+    ) -> PreparedInputs:
         """What users gave -> PreparedInputs at the network's resolution.
 
         The hole's old content is removed before anything is resized: it cannot reach the network.
@@ -116,7 +133,13 @@ class InpaintPipeline(HubPipeline):
         windows = self.windows_of(pictures, holes, padding_mask_crop, context)
         return self.prepare(pictures, holes, windows)
 
-    def windows_of(self, pictures, holes, padding_mask_crop=None, context=None):
+    def windows_of(
+        self,
+        pictures: list[Picture],
+        holes: list[np.ndarray],
+        padding_mask_crop: int | None = None,
+        context: float | None = None,
+    ) -> list[tuple]:
         """[(picture's index, window)] that `prepare` takes; arguments as __call__'s."""
         windows = []
         for index, (picture, hole) in enumerate(zip(pictures, holes)):
@@ -131,7 +154,9 @@ class InpaintPipeline(HubPipeline):
             windows += [(index, window) for window in found]
         return windows
 
-    def prepare(self, pictures, holes, windows):
+    def prepare(
+        self, pictures: list[Picture], holes: list[np.ndarray], windows: list[tuple]
+    ) -> PreparedInputs:
         """PreparedInputs of pictures and holes as `read` returns them.
 
         windows: (picture's index, window) each, a picture's in a row; the window a crops.OwnWindow,
@@ -157,11 +182,16 @@ class InpaintPipeline(HubPipeline):
         image = to_tensor(cut_pixels).to(device, dtype)
         return PreparedInputs(pictures, holes, bare, image, mask, own)
 
-    def encode(self, masked_image, mask):
+    def encode(self, masked_image: torch.Tensor, mask: torch.Tensor) -> FWLatent:
         """masked_image [K,3,s,s] in [-1,1] with hole 0, mask [K,1,s,s] -> FWLatent."""
         return self.encoder.invert(masked_image, mask)
 
-    def vary(self, latent, variation, generator=None):
+    def vary(
+        self,
+        latent: FWLatent,
+        variation: float,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+    ) -> FWLatent:
         """The latents, ws moved by `variation` times the offset of a random w from the mean latent.
 
         generator: one torch.Generator, or a list with one for each latent.
@@ -171,7 +201,9 @@ class InpaintPipeline(HubPipeline):
         offsets = self.random_offsets(len(latent.ws), generator)
         return latent._replace(ws=latent.ws + variation * offsets[:, None])
 
-    def random_offsets(self, count, generator=None):
+    def random_offsets(
+        self, count: int, generator: torch.Generator | list[torch.Generator] | None = None
+    ) -> torch.Tensor:
         """Of `count` random w from the mean latent, [count,w_dim]; generator: as vary's."""
         generators = generator if isinstance(generator, list) else [generator] * count
         z = [
@@ -181,7 +213,13 @@ class InpaintPipeline(HubPipeline):
         gan = woken(self.gan)
         return gan.mapping(torch.stack(z).to(gan.device, gan.dtype)) - gan.w_avg
 
-    def generate(self, latent, noise_mode="const", generator=None, **options):
+    def generate(
+        self,
+        latent: FWLatent,
+        noise_mode: str = "const",
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        **options: Any,
+    ) -> torch.Tensor | tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """FWLatent of K latents -> the GAN's pictures [K,3,s,s], unbounded around [-1,1].
 
         options: as SynthesisNetwork.forward's (return_features).
@@ -195,13 +233,30 @@ class InpaintPipeline(HubPipeline):
             **options,
         )
 
-    def render(self, latent, masked_image, mask, noise_mode="const", generator=None):
+    def render(
+        self,
+        latent: FWLatent,
+        masked_image: torch.Tensor,
+        mask: torch.Tensor,
+        noise_mode: str = "const",
+        generator: torch.Generator | list[torch.Generator] | None = None,
+    ) -> dict:
         """{name: tensor [K,...]}: the output's fields for K windows, given their latents and what
         the networks see of them. `generated`, [K,3,s,s] around [-1,1], is what fills the holes."""
         return {"generated": self.generate(latent, noise_mode, generator)}
 
-    def composite(self, prepared, generated, samples=1, mask_blur=0, keep_known=True, blend="none",
-                  texture="none", seeds=None, chosen=None):  # fmt: skip
+    def composite(
+        self,
+        prepared: PreparedInputs,
+        generated: torch.Tensor,
+        samples: int = 1,
+        mask_blur: int = 0,
+        keep_known: bool = True,
+        blend: str = "none",
+        texture: str = "none",
+        seeds: list[int] | None = None,
+        chosen: list | None = None,
+    ) -> list:
         """Pictures with `generated` [K * samples,3,s,s] in their holes, in the users' own kinds.
 
         Arguments as those of `fills`.
@@ -214,8 +269,18 @@ class InpaintPipeline(HubPipeline):
         )
         return [picture.fill(*fill) for picture, fill in zip(shown, fills)]
 
-    def fills(self, prepared, generated, samples=1, mask_blur=0, keep_known=True, blend="none",
-              texture="none", seeds=None, chosen=None):  # fmt: skip
+    def fills(
+        self,
+        prepared: PreparedInputs,
+        generated: torch.Tensor,
+        samples: int = 1,
+        mask_blur: int = 0,
+        keep_known: bool = True,
+        blend: str = "none",
+        texture: str = "none",
+        seeds: list[int] | None = None,
+        chosen: list | None = None,
+    ) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
         """What `composite` puts into the pictures: for each result in turn, (rgb float32 [H,W,3] in
         [0,1], or None where there is no window; bool [H,W] of where it counts).
 
@@ -232,14 +297,14 @@ class InpaintPipeline(HubPipeline):
     @replace_example_docstring(EXAMPLE_DOC_STRING)
     def __call__(
         self,
-        image,
-        mask_image,
+        image: PictureLike,
+        mask_image: PictureLike,
         height: int | None = None,
         width: int | None = None,
         padding_mask_crop: int | None = None,
         num_images_per_prompt: int = 1,
         generator: torch.Generator | list[torch.Generator] | None = None,
-        latents=None,
+        latents: FWLatent | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
         mask_dilate: int = 0,
@@ -251,7 +316,7 @@ class InpaintPipeline(HubPipeline):
         context: float | None = None,
         texture: str = "none",
         encode_options: dict | None = None,
-    ):
+    ) -> InpaintOutput | tuple:
         """Fill the white part of mask_image; every value outside it is returned bit for bit.
 
         Without a hole the pictures come back as they are, and no network runs.
@@ -357,7 +422,12 @@ class InpaintPipeline(HubPipeline):
         return self._output(return_dict, images=images, textures=textures, **rendered)
 
     @staticmethod
-    def texture_seeds(texture, generator, num_pictures, samples=1):
+    def texture_seeds(
+        texture: str,
+        generator: torch.Generator | list[torch.Generator] | None,
+        num_pictures: int,
+        samples: int = 1,
+    ) -> list[int] | None:
         """Seeds of the texture's search, one for each result: drawn from its generator, else None
         (then the samples' numbers). generator: as __call__'s."""
         if generator is None or texture == "none":
@@ -367,8 +437,14 @@ class InpaintPipeline(HubPipeline):
         return [int(torch.randint(2**31, (), generator=g, device=g.device)) for g in generators]
 
     def answer(
-        self, prepared, samples=1, generator=None, noise_mode="const", variation=0.0, latents=None
-    ):
+        self,
+        prepared: PreparedInputs,
+        samples: int = 1,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        noise_mode: str = "const",
+        variation: float = 0.0,
+        latents: FWLatent | None = None,
+    ) -> dict:
         """What `render` returns for all K windows, `samples` answers of one window in a row.
 
         Arguments as __call__'s, the generators' list one for each result.
@@ -387,7 +463,7 @@ class InpaintPipeline(HubPipeline):
             parts.append(self.render(latent, *seen, noise_mode, own))
         return joined(parts)
 
-    def _output(self, return_dict, **values):
+    def _output(self, return_dict: bool, **values: Any) -> InpaintOutput | tuple:
         output = self.output_class(**values)
         if return_dict:
             return output
@@ -395,7 +471,7 @@ class InpaintPipeline(HubPipeline):
         names.sort(key="textures".__eq__)  # last: the others keep the places they always had
         return tuple(getattr(output, name) for name in names)
 
-    def _latent(self, prepared, latents, part):
+    def _latent(self, prepared: PreparedInputs, latents: FWLatent | None, part: slice) -> FWLatent:
         """FWLatent of the windows in the slice `part`: encoded, unless `latents` holds them."""
         if latents is None:
             return self.encode(*prepared.masked(part), **prepared.options)
@@ -405,7 +481,12 @@ class InpaintPipeline(HubPipeline):
             rgb_features={r: f[part] for r, f in latents.rgb_features.items()},
         )
 
-    def _per_window(self, generator, prepared, samples):
+    def _per_window(
+        self,
+        generator: torch.Generator | list[torch.Generator] | None,
+        prepared: PreparedInputs,
+        samples: int,
+    ) -> torch.Generator | list[torch.Generator] | None:
         """One generator stays one; of a list with one per result, one for each window's sample."""
         if not isinstance(generator, (list, tuple)):
             return generator

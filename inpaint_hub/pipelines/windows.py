@@ -1,6 +1,7 @@
 """The windows of one call: what networks see of the pictures, and how their answers fill them."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ import torch
 from inpaint_hub import crops
 from inpaint_hub.blending import blend_fill
 from inpaint_hub.compositing import mask_out
-from inpaint_hub.images import to_unit
+from inpaint_hub.images import Picture, to_unit
 from inpaint_hub.texture import textured, textured_windows
 
 WINDOWS_AT_ONCE = 16  # a photo with hundreds of specks must not fill the memory
@@ -31,13 +32,13 @@ class PreparedInputs:
     own: list
     options: dict = field(default_factory=dict)
 
-    def masked(self, part):
+    def masked(self, part: slice) -> tuple[torch.Tensor, torch.Tensor]:
         """(I_m, M) of the windows in the slice `part`."""
         mask = self.mask[part]
         return mask_out(self.image[part], mask), mask
 
 
-def window_groups(windows):
+def window_groups(windows: list[tuple]) -> list[slice]:
     """Slices of at most WINDOWS_AT_ONCE windows.
 
     Where the windows of a picture are split depends on their number alone: what its generator draws
@@ -54,14 +55,25 @@ def window_groups(windows):
     return [slice(start, stop) for start, stop in pairwise([*starts, end])]
 
 
-def joined(parts):
+def joined(parts: list) -> dict | torch.Tensor:
     """What `render` returned for consecutive windows -> the same for all of them, in fp32."""
     if isinstance(parts[0], dict):
         return {name: joined([part[name] for part in parts]) for name in parts[0]}
     return torch.cat([part.float() for part in parts])
 
 
-def _textured(rgb, picture, hole, window, own, patch, texture, blend, mask_blur, seed):
+def _textured(
+    rgb: np.ndarray,
+    picture: Picture,
+    hole: np.ndarray,
+    window: crops.Window,
+    own: np.ndarray,
+    patch: np.ndarray,
+    texture: str,
+    blend: str,
+    mask_blur: int,
+    seed: int,
+) -> list[tuple]:
     """Write the textured fill of one window into rgb; [(choice, scores)] of its crops.
 
     Crops of the texture's own, with as much around each hole as it needs: the window may be a whole
@@ -96,7 +108,17 @@ def _textured(rgb, picture, hole, window, own, patch, texture, blend, mask_blur,
     return choices
 
 
-def fills_of(prepared, generated, samples, mask_blur, keep_known, blend, texture, seeds, chosen):
+def fills_of(
+    prepared: PreparedInputs,
+    generated: torch.Tensor,
+    samples: int,
+    mask_blur: int,
+    keep_known: bool,
+    blend: str,
+    texture: str,
+    seeds: list[int] | None,
+    chosen: list | None,
+) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
     """As InpaintPipeline.fills."""
     patches = to_unit(generated) if len(generated) else []
     for index, (picture, hole) in enumerate(zip(prepared.pictures, prepared.holes)):
