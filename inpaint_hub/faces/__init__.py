@@ -1,6 +1,6 @@
 """Faces: where they are in a photo, and the similarity to the frame the models were trained in.
 
-Nobody is recognised, nothing is stored, and all of it happens on the machine itself.
+Nobody is recognized, nothing is stored, and all of it happens on the machine itself.
 """
 
 from inpaint_hub.faces.alignment import TEMPLATE, frame_of

@@ -1,6 +1,6 @@
 """Where faces are in a photo: MTCNN's cascade (Zhang et al., 2016) in plain PyTorch.
 
-Everything happens on this machine; nobody is recognised, and nothing is kept.
+Everything happens on this machine; nobody is recognized, and nothing is kept.
 """
 
 import math

@@ -69,7 +69,7 @@ class StyleGAN2Generator(HubModel):
         return_ws: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """mixing_z [N,z_dim] with crossover [N] (int): sample n's style vectors from row
-        crossover[n] on come from mixing_z (style mixing regularisation). return_ws: (picture, ws
+        crossover[n] on come from mixing_z (style mixing regularization). return_ws: (picture, ws
         [N,L,w_dim])."""
         ws = self.map(z, truncation_psi)
         if mixing_z is not None:

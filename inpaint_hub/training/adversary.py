@@ -1,4 +1,4 @@
-"""The discriminator's side of a training: its phases and its optimiser (SPEC C6, G2)."""
+"""The discriminator's side of a training: its phases and its optimizer (SPEC C6, G2)."""
 
 from contextlib import contextmanager
 
@@ -36,7 +36,7 @@ class Adversary:
         self.method, config = method, method.config
         self.penalised = config.r1_gamma > 0
         self.generator_loss, self.discriminator_loss = LOSSES[config.adversarial_loss]
-        # Lazy regularisation: one more gradient step per r1_interval steps.
+        # Lazy regularization: one more gradient step per r1_interval steps.
         lazy = config.r1_interval / (config.r1_interval + 1) if config.r1_gamma else 1.0
         self.prepare(discriminator, config.discr_learning_rate, lazy)
         self.adaptive = None

@@ -74,7 +74,7 @@ class TrainConfig:
         16, "pictures per process and step", section="steps, rates, precision"
     )
     gradient_accumulation_steps: int = option(1, "batches whose gradients are summed into one step")
-    max_train_steps: int = option(10_000, "optimiser steps of the whole run")
+    max_train_steps: int = option(10_000, "optimizer steps of the whole run")
     num_train_epochs: int = option(0, "passes over the data; 0 = as max_train_steps says")
     learning_rate: float = option(1e-4, "Adam's step size (generator or encoder)")
     discr_learning_rate: float = option(2e-3, "Adam's step size of the discriminator")

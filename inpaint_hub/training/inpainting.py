@@ -126,7 +126,7 @@ class InpaintingTraining(TrainingMethod):
         )
 
     def hole_weight(self, step):
-        """Of the loss on the hole, in optimiser step `step`."""
+        """Of the loss on the hole, in optimizer step `step`."""
         c = self.config
         half = c.max_train_steps / 2
         done = min(max((step - half) / max(c.max_train_steps - 1 - half, 1), 0.0), 1.0)

@@ -61,7 +61,7 @@ def make_method(config, accelerator):
 
 
 class Progress:
-    """The number of finished optimiser steps, as checkpoints hold it."""
+    """The number of finished optimizer steps, as checkpoints hold it."""
 
     def __init__(self):
         self.step = 0
@@ -235,7 +235,7 @@ class Run:
         self.accelerator.print(f"Resumed from {folder}.")
 
     def optimise(self, batches, clock, unreadable, logs):
-        """One optimiser step of every phase, its terms added to `logs`."""
+        """One optimizer step of every phase, its terms added to `logs`."""
         accelerator, config, step = self.accelerator, self.config, self.progress.step
         held, generators = [], []
         for micro_batch in range(config.gradient_accumulation_steps):

@@ -2,7 +2,7 @@
 it knows nothing of networks.
 
 A method has `models` (trained), `phases(step)` -> functions phase(batch, rng) -> log scalars, each
-of which ends with an optimiser step of its own, `sample_rows(images, masks)` -> rows of the sample
+of which ends with an optimizer step of its own, `sample_rows(images, masks)` -> rows of the sample
 grid, and `released()` -> the pipeline that is saved at the end. Randomness comes from `rng` alone,
 one torch.Generator for each picture of the batch, which the loop seeds by the picture's place in
 the run: a resumed run continues the same stream, and two processes draw what one with twice the
@@ -74,7 +74,7 @@ class TrainingMethod(GivenPipelines):
 
     def prepare(self, model, learning_rate, beta1=None, beta2=None, schedule=None, groups=None):
         """Give `model` an Adam and a schedule, hand all three to accelerate, return the wrapped
-        model and the optimiser. groups: Adam's parameter groups; all that is trained if not
+        model and the optimizer. groups: Adam's parameter groups; all that is trained if not
         given."""
         c = self.config
         model.to(self.device, memory_format=torch.channels_last)
@@ -147,7 +147,7 @@ class TrainingMethod(GivenPipelines):
         return 0.5 ** (self.images_per_step / max(half_life, 1e-8))
 
     def after_step(self, step):
-        """Called once per optimiser step, with the number of finished ones."""
+        """Called once per optimizer step, with the number of finished ones."""
         for scheduler in self.schedulers:
             scheduler.step()
         if self.ema is not None:

@@ -73,7 +73,7 @@ def leave_process_group(worker):
 
 
 def training_batches(config, pictures, masks, rank, num_processes, first_step):
-    """Iterator over this process's micro-batches from optimiser step `first_step` on."""
+    """Iterator over this process's micro-batches from optimizer step `first_step` on."""
     start_batch = first_step * config.gradient_accumulation_steps
     options = {
         "num_workers": config.dataloader_num_workers,

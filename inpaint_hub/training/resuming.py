@@ -2,7 +2,7 @@
 own.
 
 Order of the data, masks, latents and noise is keyed by seed, step and place in the step: those
-flags stay. Everything else takes effect from the next step on, also what optimisers and schedules
+flags stay. Everything else takes effect from the next step on, also what optimizers and schedules
 keep in their own states.
 """
 
@@ -23,7 +23,7 @@ UNSAID = {
     *("num_train_epochs", "judging_steps", "num_judged_images", "judged_bands", "keep_best"),
     *("revision", "variant", "method", "validation_images", "eval_batch_size"),
 }
-# What an optimiser's state file holds beside its moments; learning rates are set by the schedule.
+# What an optimizer's state file holds beside its moments; learning rates are set by the schedule.
 SETTINGS = ("initial_lr", "betas", "eps", "weight_decay")
 
 

@@ -40,7 +40,7 @@ class StyleGAN2Training(TrainingMethod):
     def __init__(self, config, accelerator):
         super().__init__(config, accelerator)
         gan, discriminator = self.new_networks()
-        # Lazy regularisation: one more gradient step per path_length_interval steps.
+        # Lazy regularization: one more gradient step per path_length_interval steps.
         lazy = 1.0
         if config.path_length_weight:
             lazy = config.path_length_interval / (config.path_length_interval + 1)
