@@ -54,6 +54,7 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "gradio": {f"demo/{name}.py" for name in ("page", "endpoints", "launch")},
+    "spaces": {"demo/zero_gpu.py"},
     "accelerate": {"training/loop.py", "training/logs.py", "__main__.py"},
     "huggingface_hub": {"hub.py"},
     "pyarrow": {"data/sources.py"},

@@ -11,6 +11,7 @@ from PIL import Image
 from inpaint_hub import provenance
 from inpaint_hub.blending import BLENDS
 from inpaint_hub.crops import bounding_box
+from inpaint_hub.demo import zero_gpu
 from inpaint_hub.demo.photos import Refusal, check_budget
 from inpaint_hub.images import read_images
 from inpaint_hub.texture import TEXTURES
@@ -129,10 +130,8 @@ def fill(pipe, image, hole, settings, revision=None, only_part=True):
     for index in range(settings.results):
         start = time.perf_counter()
         seed = (settings.seed + index) % (MAX_SEED + 1)
-        generators = [torch.Generator().manual_seed(seed)]
         try:
-            with torch.inference_mode():
-                output = pipe(part, mask, generator=generators, **options)
+            images, told, chosen = zero_gpu.call(pipe, part, mask, seed, **options)
         except (TypeError, ValueError) as error:
             raise Refusal(str(error)) from error
         except (MemoryError, torch.OutOfMemoryError) as error:
@@ -140,11 +139,11 @@ def fill(pipe, image, hole, settings, revision=None, only_part=True):
                 "There is not enough memory for a photo of this size here: reduce it, or ask for "
                 "fewer results."
             ) from error
-        filled = output.images[0]
+        filled = images[0]
         if box is not None:
             filled = put_back(image, filled, box)
-        routes = route_sentences(output)
-        textures = sorted({choice for choice, _ in (output.textures or [[]])[0]})
+        routes = route_sentences(told)
+        textures = sorted({choice for choice, _ in (chosen or [[]])[0]})
         notes = provenance.describe(
             pipe,
             revision=revision,
@@ -189,10 +188,9 @@ BY = {
 }
 
 
-def route_sentences(output):
-    """What a router says of each hole, as sentences; [] for pipelines that have one way only."""
-    routes = getattr(output, "routes", None) or []
-    sentences = []
+def route_sentences(routes):
+    """A router's routes as sentences; [] for pipelines that have one way only (None)."""
+    routes, sentences = routes or [], []
     for number, route in enumerate(routes, start=1):
         hole = "The hole" if len(routes) == 1 else f"Hole {number}"
         sentences.append(f"{hole} was filled {BY[route.route]}: it {route.reason}.")

@@ -1,0 +1,116 @@
+"""The demo from nothing but a Space's files, and from the wheel; without network."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from PIL import Image
+
+from inpaint_hub.pipelines.bundle import BUNDLE, DETECTOR
+
+ROOT = Path(__file__).parent.parent
+# Python runs this before anything else: no connection leaves the machine.
+NO_NETWORK = """
+import socket
+connect = socket.socket.connect
+def local(self, address):
+    if isinstance(address, tuple) and not str(address[0]).startswith(("127.", "::1", "localhost")):
+        raise OSError(f"no network: {address}")
+    return connect(self, address)
+socket.socket.connect = local
+"""
+pytestmark = pytest.mark.slow
+
+
+def environment(folder, **more):
+    (folder / "sitecustomize.py").write_text(NO_NETWORK)
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return kept | {"PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"} | more
+
+
+def free_port():
+    import socket
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@contextmanager
+def running(command, cwd, env):
+    port = free_port()
+    process = subprocess.Popen(
+        [*command, "--port", str(port)], cwd=cwd, env=env, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 400
+        while True:
+            assert process.poll() is None, process.stdout.read()
+            assert time.monotonic() < deadline, "no answer"
+            try:
+                urllib.request.urlopen(address, timeout=5)
+                break
+            except (urllib.error.URLError, TimeoutError):
+                time.sleep(0.2)
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answers(address):
+    photo, mask = (ROOT / "examples" / name for name in ("face.png", "face_mask.png"))
+    client = Client(address, verbose=False)
+    _, gallery = client.predict(
+        handle_file(photo), handle_file(mask), api_name="/inpaint_image_and_mask"
+    )
+    image = gallery[0]["image"]
+    result = np.array(Image.open(image if isinstance(image, str) else image["path"]))
+    hole = np.array(Image.open(mask)) > 127
+    original = np.array(Image.open(photo))
+    assert np.array_equal(result[~hole], original[~hole])
+    assert not np.array_equal(result[hole], original[hole])
+
+
+def test_a_folder_with_a_spaces_files_alone_answers_without_network(tmp_path):
+    space = tmp_path / "space"
+    space.mkdir()
+    for name in ("app.py", "README.md", "requirements.txt"):
+        shutil.copy(ROOT / name, space / name)
+    for name in ("inpaint_hub", "examples", *(f"weights/{w}" for w in BUNDLE.values())):
+        shutil.copytree(ROOT / name, space / name)
+    shutil.copytree(ROOT / "weights" / DETECTOR, space / "weights" / DETECTOR)
+    with running([sys.executable, "app.py"], space, environment(tmp_path)) as address:
+        answers(address)
+
+
+def test_the_wheel_works_from_any_folder_without_network(tmp_path):
+    built, installed, elsewhere = (tmp_path / name for name in ("built", "installed", "elsewhere"))
+    elsewhere.mkdir()
+    pip = [sys.executable, "-m", "pip", "-q"]
+    options = ["--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "wheel", *options, "-w", built, ROOT], check=True)
+    wheel = next(built.glob("*.whl"))
+    assert wheel.stat().st_size < 80e6
+    subprocess.run([*pip, "install", "--no-deps", "--target", installed, wheel], check=True)
+    env = environment(installed)
+    command = [sys.executable, str(installed / "bin" / "inpaint-hub")]
+    examples = ROOT / "examples"
+    fill = ["fill", "--image", examples / "face.png", "--mask", examples / "face_mask.png"]
+    subprocess.run([*command, *fill, "--output", "filled.png"], cwd=elsewhere, env=env, check=True)
+    assert Image.open(elsewhere / "filled.png").size == (256, 256)
+    for name in ("train", "evaluate", "convert", "faces"):
+        subprocess.run([*command, name, "--help"], cwd=elsewhere, env=env, check=True)
+    with running([*command, "demo"], elsewhere, env) as address:
+        answers(address)
