@@ -193,7 +193,7 @@ def route_sentences(routes):
     routes, sentences = routes or [], []
     for number, route in enumerate(routes, start=1):
         hole = "The hole" if len(routes) == 1 else f"Hole {number}"
-        sentences.append(f"{hole} was filled {BY[route.route]}: it {route.reason}.")
+        sentences.append(f"{hole} was filled {BY[route.route]}: {route.reason}.")
     return sentences
 
 
