@@ -8,7 +8,6 @@ checks every known pixel of every answer. Some clients leave in the middle of a 
 """
 
 import argparse
-import contextlib
 import random
 import tempfile
 import threading
@@ -88,8 +87,7 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     models = tiny_pipeline() if arguments.tiny else Models(bundled_models(), engine="eager")
     demo = build_demo(models)
-    with contextlib.redirect_stdout(None):
-        _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LOOK)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LOOK)
     counts, waits, memory = Counter(), [], []
     with tempfile.TemporaryDirectory() as folder:
         until = time.monotonic() + arguments.seconds
