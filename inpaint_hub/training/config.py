@@ -229,6 +229,11 @@ class TrainConfig:
     pretrained_encoder: bool = option(
         False, "train the given pipeline's encoder further, with its architecture"
     )
+    pretrained_backbone: str = option(
+        "",
+        "folder whose IR-SE-50 trunk the new encoder's backbone begins as: a converted ArcFace, "
+        "pSp or e4e (python -m inpaint_hub.convert)",
+    )
     train_generator: Literal["none", "last_block", "all"] = option(
         "none", "blocks of the generator that are trained with the encoder"
     )

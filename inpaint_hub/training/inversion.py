@@ -1,13 +1,15 @@
 """Training phases of the inversion encoders: InvertFill (Eq. 7), pSp and Lahiri et al."""
 
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from inpaint_hub.compositing import composite, mask_out
-from inpaint_hub.inversion import LahiriEncoder, PSPEncoder
+from inpaint_hub.inversion import EncoderTrunk, LahiriEncoder, PSPEncoder
+from inpaint_hub.inversion.backbone import start_trunk
 from inpaint_hub.invertfill.encoder import InvertFillEncoder
 from inpaint_hub.invertfill.mean_latent import SoftMeanLatent
 from inpaint_hub.losses.inversion import identity_loss, unit_feature_loss, w_norm_loss
@@ -18,6 +20,13 @@ from inpaint_hub.pipelines.lahiri import LahiriPipeline
 from inpaint_hub.pipelines.psp import PSPPipeline
 from inpaint_hub.training.inpainting import InpaintingTraining
 from inpaint_hub.training.rules import numbers_of
+
+
+def trunk_in(folder):
+    """The trunk of a converted ArcFace (folder/trunk) or pSp and e4e (folder/encoder)."""
+    if (Path(folder) / "trunk" / "config.json").is_file():
+        return EncoderTrunk.from_pretrained(folder, subfolder="trunk").trunk
+    return PSPEncoder.from_pretrained(folder, subfolder="encoder").backbone.trunk
 
 
 class Inversion(nn.Module):
@@ -67,6 +76,8 @@ class EncoderTraining(InpaintingTraining):
             encoder = self.load_pretrained(self.encoder_class, "encoder").train()
         else:
             encoder = self.grown_encoder(gan) if c.grow_from else self.new_encoder(gan)
+        if c.pretrained_backbone:
+            start_trunk(encoder.backbone, trunk_in(c.pretrained_backbone))
         groups = [{"params": list(encoder.parameters())}]
         if c.train_generator != "none":
             blocks = gan.synthesis.blocks

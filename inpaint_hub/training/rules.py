@@ -71,6 +71,11 @@ RULES = (
         "--grow_from and --pretrained_encoder both give the encoder to start from; leave one out",
     ),
     (
+        lambda c: c.pretrained_backbone and (c.grow_from or c.pretrained_encoder),
+        "--pretrained_backbone begins a new encoder, --grow_from and --pretrained_encoder go on "
+        "with a trained one; leave one out",
+    ),
+    (
         lambda c: c.method != "invertfill" and c.noise_levels != "none",
         "--noise_levels: {c.method} does not co-modulate style vectors; use none, or --method "
         "invertfill",
