@@ -224,8 +224,8 @@ def start_trunk(pyramid: nn.Module, trunk: nn.Module) -> nn.Module:
     own, given = pyramid.trunk.state_dict(), dict(trunk.state_dict())
     first = next((name for name in given if given[name].ndim == 4), None)
     if first in own and own[first].shape[1] == given[first].shape[1] + 1:
-        blank = torch.zeros_like(own[first][:, :1])
-        given[first] = torch.cat([given[first], blank.to(given[first])], dim=1)
+        blank = torch.zeros_like(given[first][:, :1])
+        given[first] = torch.cat([given[first], blank], dim=1)
     shapes = {name: tuple(t.shape) for name, t in own.items()}
     different = [
         f"{name} {tuple(given[name].shape) if name in given else 'missing'}, expected {shape}"
