@@ -10,6 +10,7 @@ from test_pipelines import mask_of, middle_hole, photo
 
 from inpaint_hub import (
     MGANPriorPipeline,
+    PSPEncoder,
     StyleGAN2Discriminator,
     StyleGAN2Generator,
     WPlusSearchPipeline,
@@ -26,6 +27,7 @@ from inpaint_hub.search.objective import (
     squared_error,
     weighted_context,
 )
+from inpaint_hub.search.w_plus import coarse_reconstruction, stages_of, w_plus_search
 
 
 def tiny_gan():
@@ -436,3 +438,92 @@ def test_a_picture_that_is_done_stays_as_it_is_while_others_go_on():
 def test_the_rate_rises_holds_and_falls():
     rates = [ramped(1.0, p) for p in (0.0, 0.025, 0.05, 0.5, 0.75, 0.875, 1.0)]
     assert rates == pytest.approx([0, 0.5, 1, 1, 1, 0.5, 0])
+
+
+def test_stages_end_at_full_resolution_with_all_the_steps():
+    assert stages_of(256, 100, True, 1) == [(64, 50), (128, 25), (256, 25)]
+    assert stages_of(32, 100, True, 4) == [(16, 25), (32, 75)]
+    assert stages_of(64, 100, False, 3) == [(64, 20), (64, 80)]
+    assert stages_of(64, 100, False, 1) == [(64, 100)]
+    for steps in (1, 2, 3):
+        assert all(count >= 1 for _, count in stages_of(256, steps, True, 2))
+
+
+def test_coarse_losses_see_known_pixels_alone():
+    torch.manual_seed(0)
+    picture, mask = torch.rand(2, 3, 16, 16), torch.zeros(2, 1, 16, 16)
+    mask[:, :, 3:9, 4:11] = 1
+    masked = torch.where(mask > 0.5, torch.zeros_like(picture), picture)
+    hidden = torch.where(mask > 0.5, torch.full_like(picture, 9.0), picture)
+    generated = torch.rand(2, 3, 8, 8)
+    plain = coarse_reconstruction(masked, mask, 8)(generated)
+    assert torch.equal(plain, coarse_reconstruction(hidden, mask, 8)(generated))
+    known = (mask < 0.5).float()  # by hand: every known pixel's block is compared with its mean
+    share = known.unflatten(2, (8, 2)).unflatten(4, (8, 2)).mean(dim=(3, 5))
+    mean = (picture * known).unflatten(2, (8, 2)).unflatten(4, (8, 2)).mean(dim=(3, 5)) / share
+    wanted = torch.where(share > 0, share * (generated - mean.nan_to_num()).square(), 0)
+    expected = wanted.sum(dim=(1, 2, 3)) / (3 * share.sum(dim=(1, 2, 3)))
+    torch.testing.assert_close(plain, expected)
+
+
+def larger_gan():
+    torch.manual_seed(0)
+    return StyleGAN2Generator(
+        resolution=32, z_dim=16, w_dim=16, channel_base=256, channel_max=16, num_mapping_layers=2
+    ).eval()
+
+
+@pytest.mark.parametrize("coarse, starts", [(True, 1), (True, 3), (False, 3)])
+def test_schedules_find_a_picture_of_the_generator(coarse, starts):
+    gan, mask = larger_gan(), torch.zeros(2, 1, 32, 32)
+    mask[:, :, 8:20, 8:20] = 1
+    with torch.no_grad():
+        gan.update_w_avg(500)
+        picture = gan(torch.randn(2, 16, generator=torch.Generator().manual_seed(4)))
+    masked = torch.where(mask > 0.5, torch.zeros_like(picture), picture)
+    seen = []
+    limits = Limits(60, on_step=lambda step, codes, losses: seen.append((step, len(losses))))
+    with torch.no_grad():
+        ws = w_plus_search(gan, masked, mask, limits, 0.1, coarse_to_fine=coarse, num_starts=starts)
+        begun = squared_error(gan.synthesis(gan.w_avg.expand(2, 8, -1)), masked, mask)
+        ended = squared_error(gan.synthesis(ws), masked, mask)
+    assert (ended < 0.3 * begun).all()
+    assert [step for step, _ in seen] == list(range(60))
+    assert seen[0][1] == 2 * starts and seen[-1][1] == 2
+
+
+def test_a_search_that_is_stopped_in_its_first_stage_stops():
+    gan, mask = larger_gan(), torch.zeros(1, 1, 32, 32)
+    steps = []
+    limits = Limits(60, on_step=lambda step, codes, losses: steps.append(step) or step == 2)
+    with torch.no_grad():
+        ws = w_plus_search(
+            gan, torch.rand(1, 3, 32, 32), mask, limits, coarse_to_fine=True, num_starts=2
+        )
+    assert steps == [0, 1, 2] and ws.shape == (1, gan.num_ws, 16)
+
+
+def test_a_search_begins_at_an_encoders_codes():
+    gan = tiny_gan()
+    torch.manual_seed(5)
+    encoder = PSPEncoder(
+        resolution=16, w_dim=16, input_size=32, backbone="small", backbone_width=8, style_channels=8
+    ).eval()
+    pipe = quiet(WPlusSearchPipeline(gan=gan, num_steps=1, learning_rate=1e-9))
+    latents = pipe(photo((16, 16)), mask_of(middle_hole((16, 16))), init_encoder=encoder,
+                   output_type="latent").images  # fmt: skip
+    plain = pipe(photo((16, 16)), mask_of(middle_hole((16, 16))), output_type="latent").images
+    assert not torch.allclose(latents.ws, plain.ws, atol=1e-3)
+    prepared = pipe.preprocess(photo((16, 16)), mask_of(middle_hole((16, 16))))
+    with torch.no_grad():
+        expected = encoder(*prepared.masked(slice(None)))
+    torch.testing.assert_close(latents.ws, expected, rtol=1e-4, atol=1e-4)
+    other = PSPEncoder(
+        resolution=32, w_dim=16, backbone="small", backbone_width=8, style_channels=8
+    )
+    with pytest.raises(ValueError, match="init_encoder gives"):
+        pipe(photo((16, 16)), mask_of(middle_hole((16, 16))), init_encoder=other)
+    with pytest.raises(ValueError, match="does not search W"):
+        MGANPriorPipeline(gan=gan)(
+            photo((16, 16)), mask_of(middle_hole((16, 16))), init_encoder=encoder
+        )

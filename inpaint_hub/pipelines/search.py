@@ -17,13 +17,14 @@ class SearchRequest:
     """What one call asks of its searches; every call has its own, so that calls of several threads
     on one pipeline do not meet.
 
-    callback, perceptual_network: SearchPipeline.__call__'s. started: time.monotonic() of the call;
-    windows_left: how many are still to be searched for, None before the first.
+    callback, perceptual_network, init_encoder: SearchPipeline.__call__'s. started:
+    time.monotonic() of the call; windows_left: how many are still to be searched for, None before the first.
     """
 
     limits: Limits
     callback: Callable | None = None
     perceptual_network: Callable | None = None
+    init_encoder: Callable | None = None
     started: float = field(default_factory=time.monotonic)
     windows_left: int | None = None
 
@@ -47,6 +48,7 @@ class SearchPipeline(InpaintPipeline):
     def input_dtype(self):
         return self.gan.dtype
 
+    takes_init_encoder = False
     _interrupt = False
 
     @property
@@ -64,6 +66,7 @@ class SearchPipeline(InpaintPipeline):
         tolerance: float | None = None,
         max_seconds: float | None = None,
         perceptual_network=None,
+        init_encoder=None,
         **options,
     ):
         """Fill the white part of mask_image; every value outside it is returned bit for bit.
@@ -80,6 +83,8 @@ class SearchPipeline(InpaintPipeline):
                 share; the best so far is used.
             perceptual_network: module, pictures [N,3,H,W] in [0,1] -> list of feature maps, on the
                 pipeline's device, whose maps of the known part are compared too.
+            init_encoder: of a pSp pipeline for the same generator: its codes are where the search
+                begins, in place of the mean latent.
 
         Returns: InpaintOutput.
 
@@ -92,9 +97,13 @@ class SearchPipeline(InpaintPipeline):
                 f"perceptual_network is given but {type(self).__name__} compares no features; "
                 "expected None"
             )
+        if init_encoder is not None and not self.takes_init_encoder:
+            raise ValueError(
+                f"init_encoder is given but {type(self).__name__} does not search W+; expected None"
+            )
         self._interrupt = False
         limits = Limits(steps, tolerance, max_seconds)
-        request = SearchRequest(limits, callback_on_step_end, perceptual_network)
+        request = SearchRequest(limits, callback_on_step_end, perceptual_network, init_encoder)
         options["encode_options"] = {"request": request}
         return super().__call__(image, mask_image, *arguments, **options)
 
@@ -126,9 +135,27 @@ class SearchPipeline(InpaintPipeline):
             )
             # Under inference_mode no gradient could be taken of what these are part of.
             with torch.inference_mode(False), torch.no_grad():
-                return self.search(
-                    masked_image.clone(), mask.clone(), limits, asked.perceptual_network
-                )
+                masked_image, mask = masked_image.clone(), mask.clone()
+                options = {}
+                if asked.init_encoder is not None:
+                    options["start"] = self.started_by(asked.init_encoder, masked_image, mask)
+                return self.search(masked_image, mask, limits, asked.perceptual_network, **options)
+
+    def started_by(self, encoder, masked_image, mask):
+        """ws [K,L,w_dim] of an encoder, such as pSp's.
+
+        Raises: ValueError where they are none of this generator's.
+        """
+        place = {"device": encoder.device, "dtype": encoder.dtype}
+        ws = encoder(masked_image.to(**place), mask.to(**place))
+        expected = (len(mask), self.gan.num_ws, self.gan.w_dim)
+        if not isinstance(ws, torch.Tensor) or ws.shape != expected:
+            found = tuple(ws.shape) if isinstance(ws, torch.Tensor) else type(ws).__name__
+            raise ValueError(
+                f"init_encoder gives {found}, expected style vectors {expected}; give the encoder "
+                "of a PSPPipeline for the same generator"
+            )
+        return ws.to(self.gan.device, self.gan.dtype)
 
     def search(self, masked_image, mask, limits, perceptual_network=None):
         """As encode, within `limits`."""
@@ -153,8 +180,11 @@ class WPlusSearchPipeline(SearchPipeline):
     """Fills holes by searching W+ for the known pixels (Image2StyleGAN, ICCV 2019, on the known
     part).
 
-    perceptual_weight counts where the call is given a perceptual_network.
+    perceptual_weight counts where the call is given a perceptual_network. coarse_to_fine,
+    num_starts, seed: see w_plus_search; for generators of 256 px and more, ours.
     """
+
+    takes_init_encoder = True
 
     def __init__(
         self,
@@ -162,14 +192,24 @@ class WPlusSearchPipeline(SearchPipeline):
         num_steps: int = 1000,
         learning_rate: float = 0.05,
         perceptual_weight: float = 0.1,
+        coarse_to_fine: bool = False,
+        num_starts: int = 1,
+        seed: int = 0,
     ):
         super().__init__()
         self.register_networks(gan=gan)
+        if not isinstance(num_starts, Integral) or num_starts < 1:
+            raise ValueError(f"num_starts is {num_starts!r}, expected a whole number of at least 1")
         self.register_to_config(
-            num_steps=num_steps, learning_rate=learning_rate, perceptual_weight=perceptual_weight
+            num_steps=num_steps,
+            learning_rate=learning_rate,
+            perceptual_weight=perceptual_weight,
+            coarse_to_fine=coarse_to_fine,
+            num_starts=num_starts,
+            seed=seed,
         )
 
-    def search(self, masked_image, mask, limits, perceptual_network=None):
+    def search(self, masked_image, mask, limits, perceptual_network=None, start=None):
         ws = w_plus_search(
             self.gan,
             masked_image,
@@ -178,6 +218,10 @@ class WPlusSearchPipeline(SearchPipeline):
             self.config.learning_rate,
             perceptual_network,
             self.config.perceptual_weight,
+            self.config.coarse_to_fine,
+            self.config.num_starts,
+            start,
+            self.config.seed,
         )
         return FWLatent(ws)
 
