@@ -18,7 +18,8 @@ class SearchRequest:
     on one pipeline do not meet.
 
     callback, perceptual_network, init_encoder: SearchPipeline.__call__'s. started:
-    time.monotonic() of the call; windows_left: how many are still to be searched for, None before the first.
+    time.monotonic() of the call; windows_left: how many are still to be searched for, None before
+    the first.
     """
 
     limits: Limits
