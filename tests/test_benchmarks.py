@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from scipy import ndimage
 from test_pipelines import tiny_pipeline
 
-from benchmarks import inference, measuring, mutations, scaling, training
+from benchmarks import any_photo, inference, measuring, mutations, scaling, training
 from inpaint_hub.training import presets
 
 CPU = torch.device("cpu")
@@ -166,3 +167,11 @@ def test_a_mutation_is_tried_without_touching_a_file(tmp_path, monkeypatch):
         source = mutations.mutated(before, place)
         outcomes.append(mutations.try_mutation(file, source, tests, None, 60))
     assert outcomes == ["survived", "killed", "killed"] and file.read_text() == before
+
+
+def test_the_contact_sheet_shows_each_hole_with_its_route(tmp_path, capsys):
+    page = tmp_path / "sheet.jpg"
+    any_photo.main(["--output", str(page), "--max_cases", "2"])
+    assert "2 of 2: astronaut.png" in capsys.readouterr().out
+    with Image.open(page) as sheet:
+        assert sheet.size == (2 * 4 * any_photo.TILE_PX + 8, any_photo.TILE_PX + any_photo.LINE_PX)

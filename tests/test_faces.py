@@ -10,7 +10,7 @@ from PIL import Image
 
 from inpaint_hub.crops import TurnedWindow, enlarge, inside, window_slices
 from inpaint_hub.faces import MIN_FACE_PX, TEMPLATE, FaceDetector, find_faces, frame_of
-from inpaint_hub.faces.alignment import ALIGNED, similarity
+from inpaint_hub.faces.alignment import similarity
 from inpaint_hub.faces.detector import moved, squared, suppressed
 
 ROOT = Path(__file__).parent.parent
@@ -60,9 +60,7 @@ def test_a_similarity_is_found_again():
 @pytest.mark.parametrize("angle", [0.0, 0.5, -0.7])
 def test_points_that_lie_as_in_the_template_give_their_frame(angle):
     window = TurnedWindow(140.0, 90.0, 77.0, angle)
-    points = np.zeros((5, 2))
-    points[ALIGNED] = window.to_picture(TEMPLATE)
-    np.testing.assert_allclose(frame_of(points), window, atol=1e-9)
+    np.testing.assert_allclose(frame_of(window.to_picture(TEMPLATE)), window, atol=1e-9)
 
 
 def test_of_boxes_that_overlap_the_surest_stays():
