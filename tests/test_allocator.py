@@ -40,3 +40,18 @@ def test_large_blocks_are_not_mapped_anew_every_time():
 def test_elsewhere_nothing_happens(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert not tune_allocator()
+
+
+def test_optimised_pipelines_tune_it_and_plain_ones_do_not(monkeypatch):
+    from test_pipelines import tiny_pipeline
+
+    from inpaint_hub.engines import install
+
+    called = []
+    monkeypatch.setattr(sys.modules[install.__module__], "tune_allocator", lambda: called.append(1))
+    pipe = tiny_pipeline()
+    pipe.optimize(engine=None)
+    assert not called
+    pipe.optimize()
+    assert called
+    pipe.optimize(engine=None)

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "comodgan": NETWORKS,
     "texture": {"images", "crops", "blending"},
     "data": {"images", "masks"},
-    "engines": {"stylegan2", "inversion", "dualpath"},
+    "engines": {"allocator", "stylegan2", "inversion", "dualpath"},
     "pipelines": NETWORKS
     | {"engines", "masks", "blending", "crops", "invertfill", "dualpath", "search", "comodgan"}
     | {"texture", "faces", "bundled"},
@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "commands": {"__init__"},  # a command's module is looked up when it is asked for
     "demo": {"images", "masks", "blending", "crops", "hub", "folders", "pipelines", "bundled"}
     | {"outpainting", "provenance", "evaluation", "texture", "formats"},
-    "__main__": {"__init__", "pipelines", "images", "masks", "folders", "blending"}
+    "__main__": {"__init__", "allocator", "pipelines", "images", "masks", "folders", "blending"}
     | {"bundled", "provenance", "texture"},
     "__init__": None,  # loads names on demand
 }
@@ -151,6 +151,33 @@ def test_functions_have_at_most_60_lines_of_body():
             body = node.body[ast.get_docstring(node) is not None :]
             lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
             assert lines <= 60, f"{file.name}: {node.name} has {lines} lines"
+
+
+def told_encoding(call):
+    """Whether a call of open, read_text or write_text names its encoding, or opens bytes."""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    if any(k.arg in ("encoding", None) for k in call.keywords):
+        return True
+    texts = [a.value for a in call.args if isinstance(a, ast.Constant)]
+    if name == "read_text":
+        return bool(call.args)
+    if name == "write_text":
+        return len(call.args) > 1
+    mode = [t for t in texts if isinstance(t, str) and set(t) <= set("rwabx+t")]
+    return "b" in "".join(mode)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_text_files_are_utf_8_whatever_the_locale_says(file):
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        plain = isinstance(node.func, ast.Name) and node.func.id == "open"
+        method = getattr(node.func, "attr", "")
+        # x.open() of a path has a mode; pictures and processes have none.
+        opened = method == "open" and any(isinstance(a, ast.Constant) for a in node.args)
+        if plain or opened or method in ("read_text", "write_text"):
+            assert told_encoding(node), f"{file}:{node.lineno}: name the encoding"
 
 
 def test_files_are_named_after_concepts():

@@ -303,3 +303,12 @@ def test_what_cannot_be_trained_against_is_refused(pictures, network_file, tmp_p
         config(pictures, network_file, tmp_path, discriminator="none", projected_weight=0.0)
     with pytest.raises(ValueError, match="expected some of 2,4,8,16"):
         config(pictures, network_file, tmp_path, projected_strides="4,5")
+
+
+def test_heads_go_down_to_eight_px_through_at_least_one_layer():
+    heads = ProjectedDiscriminator(resolution=128, strides=[2, 4, 8, 16], mask_channel=True)
+    heads.calibrate(torch.ones(4))
+    channels = {2: 64, 4: 128, 8: 256, 16: 512}
+    maps = [torch.zeros(1, c, 128 // s, 128 // s) for s, c in channels.items()]
+    logits = heads(maps, torch.zeros(1, 3, 128, 128), torch.zeros(1, 1, 128, 128))
+    assert [x.shape[-1] for x in logits] == [8, 8, 8, 4]

@@ -434,4 +434,4 @@ def save(conversion, folder, source):
     for name in conversion.networks:
         (folder / name / "README.md").unlink(missing_ok=True)  # ours, of other terms
     text = card(conversion, source.name, source.stat().st_size, sha256_of(source))
-    (folder / "README.md").write_text(text)
+    (folder / "README.md").write_text(text, "utf-8")

@@ -212,7 +212,7 @@ def write_networks(folder, squeezenet=None, mobilenet=None):
     description, weights = mobilenet_layers(load_file(mobilenet))
     for_metrics = folder / "mobilenet_v2_timm.json"
     save_file(weights, for_metrics.with_suffix(".safetensors"))
-    for_metrics.write_text(json.dumps(description))
+    for_metrics.write_text(json.dumps(description), "utf-8")
     return for_losses, for_metrics
 
 

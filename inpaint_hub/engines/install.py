@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from inpaint_hub.allocator import tune_allocator
 from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.engines.encoder import InferenceEncoder
 from inpaint_hub.engines.inpainter import InferenceInpainter
@@ -31,6 +32,8 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 def install(pipeline, engine, dtype):
     """Let the networks of a pipeline run by `engine`; None: by their definitions again.
+
+    On CPUs, glibc's malloc keeps large blocks from then on (see allocator.py).
 
     Raises: ValueError for an unknown engine or dtype, or for networks that are wrapped already.
     """
@@ -48,6 +51,9 @@ def install(pipeline, engine, dtype):
     if engine == "openvino" and (reason := openvino_is_missing(models)):
         warnings.warn(f"{reason}; the engine is 'eager' instead", stacklevel=3)
         engine = "eager"
+    on_cpu = (p.device.type == "cpu" for model in models.values() for p in model.parameters())
+    if engine is not None and any(on_cpu):
+        tune_allocator()
     for name, model in models.items():
         for module in model.modules():
             kind = InferenceEncoder if name == "encoder" and module is model else None

@@ -382,7 +382,7 @@ def main(argv=None):
     except (OSError, ModuleNotFoundError, ValueError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     if results is not None:
-        print((Path(arguments.output) / "table.md").read_text())
+        print((Path(arguments.output) / "table.md").read_text("utf-8"))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class FeatureNetwork:
                     f"feature network file {str(file)!r} does not exist; expected a .json list of "
                     "layers and a .safetensors file of the same name; check --perceptual_network"
                 )
-        description = json.loads(path.read_text())
+        description = json.loads(path.read_text("utf-8"))
         self.name = path.stem
         files = path.read_bytes() + weights.read_bytes()
         self.digest = hashlib.sha256(files).hexdigest()[:16]

@@ -102,7 +102,7 @@ class Ledger:
     def append(self, records):
         """Keep the records, each with its `key`, here and on the disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             for record in records:
                 self.records[record["key"]] = record
                 file.write(json.dumps(record) + "\n")

@@ -294,7 +294,7 @@ def export_pairs(folder, pair_sets):
             }
             covered = [e["coverage"] for e in entries]
             lines.append(coverage_line(pairs.band.name, covered, pairs.remark))
-        (whole / "pairs.json").write_text(json.dumps(content, indent=1) + "\n")
+        (whole / "pairs.json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
         if folder.exists():
             folder.rmdir()
         os.replace(whole, folder)

@@ -194,15 +194,17 @@ class HubPipeline(DiffusionPipeline):
             variant=variant,
             max_shard_size=max_shard_size,
         )
-        index = json.loads((folder / INDEX).read_text())
+        index = json.loads((folder / INDEX).read_text("utf-8"))
         index.pop("_name_or_path", None)  # where it was loaded from is nobody's business
-        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
         own_card = (folder / hub.CARD).is_file()
         if not own_card:
-            (folder / hub.CARD).write_text(self.model_card(repo_id if push_to_hub else None))
+            (folder / hub.CARD).write_text(
+                self.model_card(repo_id if push_to_hub else None), "utf-8"
+            )
         if not (folder / "config.json").is_file():
             config = {"_class_name": type(self).__name__, "resolution": self.resolution}
-            (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+            (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         if not push_to_hub:
             return None
         files = [INDEX, "config.json", hub.CARD, *(f"{name}/*" for name in self.components)]

@@ -338,7 +338,9 @@ class AutoInpaintPipeline(InpaintPipeline):
         """
         own = {name: kwargs.pop(name) for name in ("faces", "photos", "detector") if name in kwargs}
         where = hub_options(kwargs)
-        index = json.loads(hub.find_file(pretrained_model_name_or_path, INDEX, **where).read_text())
+        index = json.loads(
+            hub.find_file(pretrained_model_name_or_path, INDEX, **where).read_text("utf-8")
+        )
         if index.get("_class_name") != cls.__name__:
             raise TypeError(
                 f"{str(pretrained_model_name_or_path)!r} holds a {index.get('_class_name')}, "
@@ -385,13 +387,15 @@ class AutoInpaintPipeline(InpaintPipeline):
         index |= {
             name: ["inpaint_hub", type(part).__name__] for name, part in self.components.items()
         }
-        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
         own_card = (folder / hub.CARD).is_file()
         if not own_card:
-            (folder / hub.CARD).write_text(self.model_card(repo_id if push_to_hub else None))
+            (folder / hub.CARD).write_text(
+                self.model_card(repo_id if push_to_hub else None), "utf-8"
+            )
         if not (folder / "config.json").is_file():
             config = {"_class_name": type(self).__name__, "resolution": self.resolution}
-            (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+            (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         if not push_to_hub:
             return None
         files = [INDEX, "config.json", hub.CARD, *(f"{name}/*" for name in self.components)]
