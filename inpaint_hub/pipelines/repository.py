@@ -6,6 +6,7 @@ model card, and the root `config.json` by which the Hub counts downloads.
 
 import inspect
 import json
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
@@ -135,6 +136,8 @@ class HubPipeline(DiffusionPipeline):
         for name, value in index.items():
             if name.startswith("_"):
                 continue
+            if name not in parameters and isinstance(value, list) and value[:1] == ["inpaint_hub"]:
+                continue  # a network of another of our pipelines, which is left aside
             if name not in parameters:
                 raise ValueError(
                     f"{str(file)!r} holds {name!r}, which {cls.__name__} does not know; expected "
@@ -150,6 +153,11 @@ class HubPipeline(DiffusionPipeline):
                     f"{name} is {entry!r} in {str(file)!r}, expected [library, class]; "
                     "download it again, or save the pipeline anew"
                 )
+            library, given = entry
+            found = getattr(sys.modules.get(library), given, None)  # nothing is imported for it
+            if not (isinstance(found, type) and issubclass(found, cls.network_classes()[name])):
+                given = given if library == "inpaint_hub" else f"{library}.{given}"
+                raise TypeError(f"{cls._of_another_kind(name, given)} ({file})")
 
     @classmethod
     def _load_components(cls, repository, variant, where, kwargs):
