@@ -1,8 +1,9 @@
-"""What a fill costs as things grow: batch, resolution, number of holes, photo size.
+"""What a fill costs as things grow: batch, resolution, number of holes, photo size, textured holes.
 
     python -m benchmarks.scaling [--output scaling.png]
 
-One thing grows at a time; medians after a warm-up, in milliseconds, of the whole call.
+One thing grows at a time; medians after a warm-up, in milliseconds, of the whole call, and
+the process' highest memory during one more.
 """
 
 import argparse
@@ -11,10 +12,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from PIL import Image
 
 from benchmarks import measuring
 from benchmarks.inference import ROOT, photo_with_hole, random_pipeline
 from inpaint_hub import load_pipeline
+from inpaint_hub.texture import copied
 
 NETWORKS = SimpleNamespace(channel_base=8192, backbone="small", backbone_width=32)
 
@@ -29,6 +32,41 @@ def photo_with_holes(size, count, hole_px=24):
         top, left = (i // side) * step + 4, (i % side) * step + 4
         mask[top : top + hole_px, left : left + hole_px] = True
     return photo, mask
+
+
+def textured_photo(side, hole_px):
+    """A smooth photo with grain and one square hole of `hole_px` in its middle."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(40, 216, (12, 12, 3), dtype=np.uint8)
+    smooth = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+    grain = rng.integers(-20, 21, (side, side, 3))
+    pixels = np.clip(np.asarray(smooth) + grain, 0, 255).astype(np.uint8)
+    mask = np.zeros((side, side), bool)
+    first = (side - hole_px) // 2
+    mask[first : first + hole_px, first : first + hole_px] = True
+    return Image.fromarray(pixels), mask
+
+
+def textures(pipe, arguments):
+    """As measurements: holes of a photo of one megapixel by their share of it, beside the engine
+    alone, which knows no crops; then a hole of 100 px in ever larger photos."""
+    for percent in arguments.hole_percent:
+        photo, mask = textured_photo(1024, round(1024 * (percent / 100) ** 0.5))
+        for texture in ("none", "detail", "patches"):
+            yield (
+                f"hole % of 1 MP, {texture}",
+                percent,
+                (lambda p=photo, m=mask, t=texture: pipe(p, m, context=1.0, texture=t)),
+            )
+        pixels = np.asarray(photo)
+        yield "hole % of 1 MP, PyPatchMatch", percent, lambda p=pixels, m=mask: copied(p, m, m)
+    for side in arguments.textured_photos:
+        photo, mask = textured_photo(side, 100)
+        yield (
+            "photo px, patches in 100 px",
+            side,
+            (lambda p=photo, m=mask: pipe(p, m, context=1.0, texture="patches")),
+        )
 
 
 def measurements(pipe, arguments, device):
@@ -52,6 +90,7 @@ def measurements(pipe, arguments, device):
         yield "photo px, whole", side, lambda i=inputs: pipe(*i)
         inputs = photo_with_holes(side, 1)
         yield "photo px, crop", side, lambda i=inputs: pipe(*i, padding_mask_crop=32)
+    yield from textures(pipe, arguments)
 
 
 def plot(results, file):
@@ -82,6 +121,8 @@ def main():
     parser.add_argument("--resolutions", type=int, nargs="+", default=[64, 128, 256, 512])
     parser.add_argument("--holes", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--photos", type=int, nargs="+", default=[256, 512, 1024, 2048, 3464])
+    parser.add_argument("--hole_percent", type=int, nargs="*", default=[1, 5, 20])
+    parser.add_argument("--textured_photos", type=int, nargs="*", default=[512, 1024, 3464])
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--output", type=Path, help="PNG to plot into")
@@ -89,12 +130,14 @@ def main():
     device = torch.device("cuda" if arguments.gpu else "cpu")
     pipe = load_pipeline(arguments.model).to(device).optimize(arguments.engine)
     print(measuring.machine(device))
-    print(measuring.table(["what grows", "to", "ms", "ms for each"], []))
+    print(measuring.table(["what grows", "to", "ms", "ms for each", "MB"], []))
     results, each = [], ("pictures", "results", "holes")
     for kind, value, call in measurements(pipe, arguments, device):
         seconds = measuring.clock(call, device, arguments.repeats)
         share = f"{seconds * 1e3 / value:.1f}" if kind in each else ""
-        print(f"| {kind} | {value} | {seconds * 1e3:.1f} | {share} |", flush=True)
+        memory = measuring.peak_bytes(call, device) / 1e6
+        cells = kind, value, f"{seconds * 1e3:.1f}", share, f"{memory:.0f}"
+        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
         results.append((kind, value, seconds))
     if arguments.output:
         plot(results, arguments.output)

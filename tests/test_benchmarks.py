@@ -99,11 +99,13 @@ def test_photos_are_measured_by_every_engine(model, monkeypatch, capsys):
 
 def test_scaling_grows_one_thing_at_a_time(model, monkeypatch, capsys):
     options = "--batches 1 2 --resolutions 32 --holes 1 4 --photos 64 --repeats 1".split()
+    options += "--hole_percent --textured_photos 128".split()
     _, _, *rows = run(scaling, monkeypatch, capsys, "--model", model, *options)
     assert [row[:2] for row in rows] == [
         *(["pictures", "1"], ["pictures", "2"], ["results", "1"], ["results", "2"]),
         *(["network px", "32"], ["holes", "1"], ["holes", "4"]),
         *(["photo px, whole", "64"], ["photo px, crop", "64"]),
+        ["photo px, patches in 100 px", "128"],
     ]
 
 
