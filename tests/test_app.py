@@ -1,6 +1,9 @@
 """The demo for programs: its endpoints, its messages, its files."""
 
 import json
+import re
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -340,6 +343,23 @@ def test_every_endpoint_and_parameter_is_described(address):
         assert len(endpoint["description"]) > 20, name
         for parameter in endpoint["parameters"]:
             assert len(parameter["label"]) > 15, (name, parameter)
+
+
+PAGE = (ROOT / "docs" / "DEMO.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("language, program", [("python", sys.executable), ("bash", "bash")])
+def test_the_documents_calls_run_as_they_stand(address, language, program):
+    code = next(
+        code
+        for code in re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+        if "inpaint_image_and_mask" in code
+    )
+    assert "http://127.0.0.1:7860" in code
+    code = code.replace("http://127.0.0.1:7860", address.rstrip("/"))
+    done = subprocess.run([program, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "face_filled.png" in done.stdout, done.stdout
 
 
 def test_gradio_is_the_pinned_one():

@@ -131,9 +131,13 @@ function redo() {
   changed();
 }
 
-function changed() {
+function showHistory() {
   $("undo").disabled = !state.steps.length;
   $("redo").disabled = !state.undone.length;
+}
+
+function changed() {
+  showHistory();
   if (state.live && state.id) trigger("input");
 }
 
@@ -201,7 +205,8 @@ async function show(message) {
     play({ kind: "mask", image: mask });
     state.base = copied(canvas);
   }
-  changed();
+  showHistory(); // no draft: nothing was drawn yet
+  state.live = Boolean(message.live);
   element.dataset.photo = message.id;
 }
 
@@ -461,5 +466,5 @@ async function received() {
 }
 watch("value", received);
 useTool("brush");
-changed();
+showHistory();
 received();

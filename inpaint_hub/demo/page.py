@@ -121,6 +121,7 @@ def show_photo(visit, photo, image, hole=None):
         height=image.height,
         name=photo.name,
         note=photo.note,
+        live=image.width * image.height <= LIVE_PIXELS,
         id=uuid.uuid4().hex,
     )
 
@@ -307,24 +308,30 @@ def build_demo(models, warm_up=False):
             yield (status(said(error), "error"), *keep[1:7], *idle)
 
     def fill_live(value, visit, model, *given):
-        """Status, slider, results: a draft after each stroke; nothing is kept of it."""
+        """Status, slider, results, download: a draft after each stroke, replaced by the next."""
         try:
             if not (value or {}).get("mask"):
-                return (gr.skip(),) * 3
+                return (gr.skip(),) * 4
             photo, image, hole = photo_and_hole(visit, value)
             pipe = models.get(model)
             settings = Settings(seed=whole_or_zero(given[0]), seam=given[5], texture="none")
             start = time.perf_counter()
             result = next(filling.fill(pipe, image, hole, settings.checked()))
-            file, shown = write_result(result.image, visit, f"{photo.stem}_draft", result.notes)
-            pair = (str(photo.shown), str(shown))
+            files = write_result(result.image, visit, f"{photo.stem}_filled", result.notes)
             text = f"Live draft in {time.perf_counter() - start:.2f} s"
             text += ", without the photo's texture; Fill adds that and keeps the result."
-            return status(text), pair, gr.Gallery([(str(shown), "live draft")], selected_index=0)
+            step = Step(photo, None, [files[0]], [files[1]], ["live draft"], text)
+            visit.show_draft(step)
+            return (
+                status(text),
+                before_after(step),
+                gr.Gallery(pairs(step), selected_index=0),
+                str(files[0]),
+            )
         except Refusal:
-            return (gr.skip(),) * 3  # nothing is painted: the next stroke will tell
+            return (gr.skip(),) * 4  # nothing is painted: the next stroke will tell
         except Exception as error:
-            return status(said(error), "error"), gr.skip(), gr.skip()
+            return status(said(error), "error"), gr.skip(), gr.skip(), gr.skip()
 
     def whole_or_zero(seed):
         try:
@@ -376,8 +383,7 @@ def build_demo(models, warm_up=False):
 
     @telling(6)
     def go_back(visit, file_format, event: gr.SelectData):
-        visit.current = event.index
-        step = visit.step()
+        step = visit.back_to(event.index)
         image = opened(step.photo.path, step.photo.name)
         hole = mask_from_file(step.mask, image)
         return (
@@ -748,7 +754,7 @@ def build_demo(models, warm_up=False):
         editor.input(
             fill_live,
             [editor, visit, model, *settings],
-            [told, slider, gallery],
+            [told, slider, gallery, download],
             js=READ,
             trigger_mode="always_last",
             **MODEL,

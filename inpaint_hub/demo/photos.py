@@ -75,6 +75,7 @@ class Visit:
         self.photo = None
         self.steps = []
         self.current = None  # index into steps
+        self.draft = None  # a Step that is on show and not kept
         self.serial = 0
 
     def __deepcopy__(self, memo):
@@ -88,11 +89,25 @@ class Visit:
 
     def step(self):
         """The step on show, or None."""
+        if self.draft is not None:
+            return self.draft
         return None if self.current is None else self.steps[self.current]
+
+    def show_draft(self, step):
+        """Show a step that the next one replaces."""
+        if self.draft is not None and self.draft.results[0] != self.photo.path:
+            shutil.rmtree(self.draft.results[0].parent, ignore_errors=True)
+        self.draft = step
+
+    def back_to(self, index):
+        """Show an earlier step; returns it."""
+        self.current, self.draft = index, None
+        return self.steps[index]
 
     def add(self, step):
         """Show a new step; the oldest ones go, with their files."""
         self.steps.append(step)
+        self.draft = None
         while len(self.steps) > KEPT_STEPS:
             gone = self.steps.pop(0)
             kept = {p for s in self.steps for p in (s.photo.path, s.photo.shown)}
