@@ -109,6 +109,8 @@ def rearranged(checkpoint, rng):
         name = rng.choice(list(state))
         tensor = state.pop(name) if rng.random() < 0.9 else state[name]
         kind = rng.randrange(9)
+        if kind in (3, 4, 5, 7, 8) and not isinstance(tensor, torch.Tensor):
+            continue  # an earlier change has put something else there
         if kind == 1:
             state[rng.choice((name + "x", "module." + name, "encoder." + name, ""))] = tensor
         elif kind == 2:
