@@ -1,4 +1,7 @@
-"""The demo as people use it: in a real browser, with mouse, keyboard and touch."""
+"""The demo as people use it: in a real browser, with mouse, keyboard and touch.
+
+The gate visits the page's first minute; `-m slow` visits everything.
+"""
 
 import io
 import json
@@ -90,6 +93,7 @@ def test_the_first_click_is_a_stroke_and_its_pixels_alone_change(browser, addres
     assert hole[hole.shape[0] // 2, hole.shape[1] // 2] and len(columns) > len(rows)
 
 
+@pytest.mark.slow
 def test_a_stroke_on_a_new_photo_starts_where_it_was_begun(browser, address, tmp_path):
     with visitor(browser, address) as page:
         draw(page, (0.1, 0.1), (0.2, 0.1))
@@ -176,6 +180,7 @@ def test_rounds_go_on_from_a_result_and_back_to_any_step(browser, address, tmp_p
         assert provenance.read(file)["coverage"] == pytest.approx(first_hole.mean(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_several_results_choice_and_a_seed_that_is_written_back(browser, address, tmp_path):
     with visitor(browser, address) as page:
         without_live(page)
@@ -296,6 +301,7 @@ def test_live_drafts_follow_the_strokes(browser, address, tmp_path):
         page.wait_for_function("!document.querySelector('#live input').checked")
 
 
+@pytest.mark.slow
 def test_two_visitors_with_different_models_get_their_own(browser, address, tmp_path):
     results = []
     with visitor(browser, address) as one, visitor(browser, address) as other:
@@ -317,6 +323,7 @@ def test_two_visitors_with_different_models_get_their_own(browser, address, tmp_
     assert not np.array_equal(*results)
 
 
+@pytest.mark.slow
 def test_a_reload_in_the_middle_gives_a_fresh_page_that_works(browser, address, tmp_path):
     with visitor(browser, address) as page:
         upload(page, photo_file(tmp_path, (60, 40)))
@@ -329,6 +336,7 @@ def test_a_reload_in_the_middle_gives_a_fresh_page_that_works(browser, address, 
         assert press_fill(page).startswith("Filled")
 
 
+@pytest.mark.slow
 def test_a_slow_network_shows_what_it_waits_for(browser, address, tmp_path):
     with visitor(browser, address) as page:
         held = []
@@ -345,6 +353,7 @@ def test_a_slow_network_shows_what_it_waits_for(browser, address, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_pasting_a_picture_opens_it(browser, address):
     with visitor(browser, address) as page:
         before = photo_id(page)
@@ -361,6 +370,7 @@ def test_pasting_a_picture_opens_it(browser, address):
         assert "30 × 20" in page.inner_text("[data-part=note]")
 
 
+@pytest.mark.slow
 def test_every_example_shows_its_result_on_one_click(browser, address):
     with visitor(browser, address) as page:
         buttons = page.locator("#examples button")
@@ -372,6 +382,7 @@ def test_every_example_shows_its_result_on_one_click(browser, address):
             assert name in said(page, "Filled") and page.evaluate(MASK) > 0
 
 
+@pytest.mark.slow
 def test_cancel_gives_the_button_back_and_keeps_the_result(browser, address, tmp_path):
     with visitor(browser, address) as page:
         without_live(page)
@@ -388,6 +399,7 @@ def test_cancel_gives_the_button_back_and_keeps_the_result(browser, address, tmp
         assert page.locator("#results img").first.is_visible()
 
 
+@pytest.mark.slow
 def test_methods_are_compared_and_shown_in_the_slider(browser, address, tmp_path):
     with visitor(browser, address) as page:
         without_live(page)
@@ -407,6 +419,7 @@ def test_methods_are_compared_and_shown_in_the_slider(browser, address, tmp_path
         )
 
 
+@pytest.mark.slow
 def test_the_heat_map_says_where_results_differ(browser, address, tmp_path):
     with visitor(browser, address) as page:
         without_live(page)
@@ -418,6 +431,7 @@ def test_the_heat_map_says_where_results_differ(browser, address, tmp_path):
         page.wait_for_selector("#heat img")
 
 
+@pytest.mark.slow
 def test_extend_adds_what_was_asked_for(browser, address, tmp_path):
     with visitor(browser, address) as page:
         path = photo_file(tmp_path, (60, 40))
@@ -433,6 +447,7 @@ def test_extend_adds_what_was_asked_for(browser, address, tmp_path):
         assert np.array_equal(result[:, 15:75], np.array(Image.open(path)))
 
 
+@pytest.mark.slow
 def test_many_photos_come_back_as_a_zip(browser, address, tmp_path):
     photos = [photo_file(tmp_path, (60, 40), f"{name}.png", i) for i, name in enumerate("abc")]
     with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
@@ -467,7 +482,9 @@ def axe_source():
     return (Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    "dark", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["light", "dark"]
+)
 def test_axe_finds_nothing_critical_or_serious(browser, address, dark):
     source = axe_source()
     with visitor(browser, address, dark=dark) as page:
@@ -488,7 +505,7 @@ def test_axe_finds_nothing_critical_or_serious(browser, address, dark):
             assert serious == [], json.dumps(serious, indent=1)
 
 
-@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("width", [pytest.param(1440, marks=pytest.mark.slow), 390])
 def test_nothing_is_wider_than_the_window_and_buttons_are_large_enough(browser, address, width):
     with visitor(browser, address, width=width, touch=width < 500) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
