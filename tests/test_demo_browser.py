@@ -93,7 +93,6 @@ def test_the_first_click_is_a_stroke_and_its_pixels_alone_change(browser, addres
     assert hole[hole.shape[0] // 2, hole.shape[1] // 2] and len(columns) > len(rows)
 
 
-@pytest.mark.slow
 def test_a_stroke_on_a_new_photo_starts_where_it_was_begun(browser, address, tmp_path):
     with visitor(browser, address) as page:
         draw(page, (0.1, 0.1), (0.2, 0.1))
