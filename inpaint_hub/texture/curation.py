@@ -20,7 +20,7 @@ MAX_HOLE_PX = 18_000  # the engine's time goes with the hole: larger ones are fi
 MAX_CROP_PX = 150_000
 TRUSTED = 0.05  # of the variance around the hole unexplained: the network knows this kind of photo
 RICH = 0.25  # share of its surroundings' detail, at its resolution: below, the fill is a blur
-MISTRUSTED = 0.15  # from here on the network's colors count for nothing
+LEADING = 0.02  # from here down it leads colors and copies fully; from TRUSTED up not at all
 GUIDE_WEIGHT = 0.06  # of the guide's distance beside that of patches
 # Copies take over so much of the low frequencies of what leads their colors. On 40 train photos of
 # 320 px this changed no distance by more than 0.2 % and gained 0.26 dB; 0.5 of a network that does
@@ -66,7 +66,7 @@ def textured(fill, known, hole, own, covered, texture, cell_px, blend="gp", seed
         warnings.warn(f"texture={texture!r} became 'detail': {missing}", stacklevel=2)
     if texture == "detail" or missing or (texture == "auto" and meant):
         return Textured(with_detail(base, hole, own, cell_px), "detail", scores)
-    trust = np.clip((MISTRUSTED - scores["unexplained"]) / (MISTRUSTED - TRUSTED), 0, 1)
+    trust = np.clip((TRUSTED - scores["unexplained"]) / (TRUSTED - LEADING), 0, 1)
     trust = 0.0 if np.isnan(trust) else float(trust)
     led = np.where(
         hole[..., None], _carried_colors(photo, hole) * (1 - trust) + base * trust, photo
