@@ -15,7 +15,7 @@ from inpaint_hub.texture.patches import PATCH_RADIUS_PX, copied, engine_problem
 
 TEXTURES = ("none", "detail", "patches", "auto")
 CONTEXT = 1.0  # a hole's size on each of its sides is shown to the engine
-MIN_SIDE_PX = 96
+MIN_SIDE_PX = 320  # the engine's time goes with the hole, not with what it may copy from
 MAX_HOLE_PX = 18_000  # the engine's time goes with the hole: larger ones are filled at less
 MAX_CROP_PX = 150_000
 TRUSTED = 0.05  # of the variance around the hole unexplained: the network knows this kind of photo

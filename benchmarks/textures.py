@@ -1,0 +1,83 @@
+"""What each texture makes of the same holes, side by side.
+
+    python -m benchmarks.textures --photos DIR [--output docs/textures.jpg]
+
+DIR holds pd_usafa_chapel_highsmith.jpg and pd_washington_monument_highsmith.jpg, two photos by
+Carol M. Highsmith from the Library of Congress, both in the public domain; the astronaut is NASA's,
+in the public domain, too, and lies in examples/. Columns: the hole, the network's fill, detail,
+unguided copies, patches, auto.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from benchmarks.inference import ROOT
+from inpaint_hub import default_pipeline
+from inpaint_hub.texture import copied
+
+HEIGHT_PX = 200  # of a row
+# file, longest side in px, [(shape, left, top, right, bottom in shares of the sides)]
+CASES = (
+    ("pd_washington_monument_highsmith.jpg", 640, [("rectangle", 0.56, 0.08, 0.65, 0.645)]),
+    ("pd_usafa_chapel_highsmith.jpg", 640, [("ellipse", 0.1, 0.5, 0.3, 0.75)]),
+    ("astronaut.png", 512, [("ellipse", 0.36, 0.18, 0.54, 0.28)]),
+)
+
+
+def case(file, longest, shapes):
+    """(photo, mask, uint8 of the photo with the hole in violet)."""
+    photo = Image.open(file).convert("RGB")
+    photo.thumbnail((longest, longest))
+    mask = Image.new("L", photo.size)
+    for shape, *corners in shapes:
+        sides = (*photo.size, *photo.size)
+        getattr(ImageDraw.Draw(mask), shape)([c * n for c, n in zip(corners, sides)], fill=255)
+    shown = np.array(photo)
+    shown[np.asarray(mask) > 0] = (200, 0, 200)
+    return photo, mask, shown
+
+
+def row_of(pipe, photo, mask, shown):
+    """(PIL picture of all textures, the choices)."""
+    hole = np.asarray(mask) > 0
+    pixels = np.where(hole[..., None], 0, np.asarray(photo)).astype(np.uint8)
+    made = {t: pipe(photo, mask, texture=t) for t in ("none", "detail", "patches", "auto")}
+    pictures = {name: np.asarray(result.images[0]) for name, result in made.items()}
+    columns = [shown, pictures["none"], pictures["detail"], copied(pixels, hole, hole)]
+    columns += [pictures["patches"], pictures["auto"]]
+    rows, across = np.nonzero(hole)
+    reach = int(0.8 * max(np.ptp(rows), np.ptp(across)))  # shown around the hole
+    part = np.s_[
+        max(rows.min() - reach, 0) : rows.max() + reach,
+        max(across.min() - reach, 0) : across.max() + reach,
+    ]
+    whole = np.concatenate([np.pad(c[part], ((0, 0), (0, 4), (0, 0)), constant_values=255)
+                            for c in columns], axis=1)  # fmt: skip
+    height, width = whole.shape[:2]
+    size = round(width * HEIGHT_PX / height), HEIGHT_PX
+    return Image.fromarray(whole).resize(size, Image.Resampling.LANCZOS), made["auto"].textures
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--photos", type=Path, required=True, help="folder with the two photos")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "textures.jpg")
+    arguments = parser.parse_args()
+    pipe, rows = default_pipeline(), []
+    for name, longest, shapes in CASES:
+        here = arguments.photos / name
+        file = here if here.is_file() else ROOT / "examples" / name
+        picture, choices = row_of(pipe, *case(file, longest, shapes))
+        print(name, choices, flush=True)
+        rows.append(picture)
+    sheet = Image.new("RGB", (max(r.width for r in rows), (HEIGHT_PX + 6) * len(rows)), "white")
+    for i, row in enumerate(rows):
+        sheet.paste(row, (0, i * (HEIGHT_PX + 6)))
+    sheet.save(arguments.output, quality=85)
+
+
+if __name__ == "__main__":
+    main()
