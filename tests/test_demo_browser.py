@@ -374,7 +374,8 @@ def test_every_example_shows_its_result_on_one_click(browser, address):
     with visitor(browser, address) as page:
         buttons = page.locator("#examples button")
         assert buttons.count() == 3
-        for index, name in enumerate(("face.png", "astronaut.png", "rocket.jpg")):
+        # The first is on show already: what the page says of it would not be new.
+        for index, name in ((1, "astronaut.png"), (2, "rocket.jpg"), (0, "face.png")):
             before = photo_id(page)
             start_fill(page, buttons.nth(index).click)
             page.wait_for_function("id => window.inpaintEditor.value().id !== id", arg=before)
