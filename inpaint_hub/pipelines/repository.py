@@ -196,15 +196,12 @@ class HubPipeline(DiffusionPipeline):
         """
         folder = Path(save_directory)
         repo_id = repo_id or folder.name
-        super().save_pretrained(
+        self.write_components(
             folder,
             safe_serialization=safe_serialization,
             variant=variant,
             max_shard_size=max_shard_size,
         )
-        index = json.loads((folder / INDEX).read_text("utf-8"))
-        index.pop("_name_or_path", None)  # where it was loaded from is nobody's business
-        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
         own_card = (folder / hub.CARD).is_file()
         if not own_card:
             (folder / hub.CARD).write_text(
@@ -219,6 +216,13 @@ class HubPipeline(DiffusionPipeline):
         return hub.push_folder(
             folder, repo_id, allow_patterns=files, keep_card=not own_card, **push_options
         )
+
+    def write_components(self, folder, **options):
+        """Write model_index.json and the components; options: how, as save_pretrained's."""
+        super().save_pretrained(folder, **options)
+        index = json.loads((folder / INDEX).read_text("utf-8"))
+        index.pop("_name_or_path", None)  # where it was loaded from is nobody's business
+        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
 
     def push_to_hub(self, repo_id, *, variant=None, max_shard_size=None, **push_options):
         """Upload the pipeline as one commit, with our model card where the repository has none.

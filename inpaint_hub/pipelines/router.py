@@ -362,46 +362,16 @@ class AutoInpaintPipeline(InpaintPipeline):
             own["detector"] = FaceDetector.from_pretrained(folder, subfolder="detector")
         return cls(**own)
 
-    def save_pretrained(
-        self,
-        save_directory,
-        safe_serialization=True,
-        variant=None,
-        max_shard_size=None,
-        push_to_hub=False,
-        repo_id=None,
-        **push_options,
-    ):
-        """As InpaintPipeline's: a whole repository, with the folders faces, photos, detector."""
-        folder = Path(save_directory)
-        repo_id = repo_id or folder.name
+    def write_components(self, folder, **options):
+        """As HubPipeline's: the folders faces and photos are whole repositories themselves."""
         for name, part in self.parts.items():
-            part.save_pretrained(
-                folder / name,
-                safe_serialization=safe_serialization,
-                variant=variant,
-                max_shard_size=max_shard_size,
-            )
+            part.save_pretrained(folder / name, **options)
         self.detector.save_pretrained(folder / "detector")
         index = {"_class_name": type(self).__name__, "_diffusers_version": diffusers_version}
         index |= {
             name: ["inpaint_hub", type(part).__name__] for name, part in self.components.items()
         }
         (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
-        own_card = (folder / hub.CARD).is_file()
-        if not own_card:
-            (folder / hub.CARD).write_text(
-                self.model_card(repo_id if push_to_hub else None), "utf-8"
-            )
-        if not (folder / "config.json").is_file():
-            config = {"_class_name": type(self).__name__, "resolution": self.resolution}
-            (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-        if not push_to_hub:
-            return None
-        files = [INDEX, "config.json", hub.CARD, *(f"{name}/*" for name in self.components)]
-        return hub.push_folder(
-            folder, repo_id, allow_patterns=files, keep_card=not own_card, **push_options
-        )
 
 
 def _check_choice(faces):
