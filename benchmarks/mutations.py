@@ -186,7 +186,7 @@ def run_tests(tests, expression):
     """Exit status of pytest that stops at the first failure, its output kept to itself."""
     import pytest
 
-    arguments = ["-x", "-q", "-p", "no:cacheprovider", *tests]
+    arguments = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests]
     if expression:
         arguments += ["-k", expression]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
