@@ -465,7 +465,10 @@ def _check_values(native: np.ndarray, what: str, white: float = 1) -> None:
 
 
 def read_masks(
-    mask_image: PictureLike, pictures: list[Picture], invert: bool = False
+    mask_image: PictureLike,
+    pictures: list[Picture],
+    invert: bool = False,
+    before: list[Picture] | None = None,
 ) -> list[np.ndarray]:
     """One bool [H,W] (True = hole) for each of `pictures`, at its size.
 
@@ -474,7 +477,8 @@ def read_masks(
     the same are read from their alpha. Integers that are all 0 or 1 count as booleans. An array
     [N,H,W] is one mask for each of N pictures; where [N,H,W] could also be channels, the pictures
     decide. A mask of another size is resized so that nothing painted is lost; one of the shape that
-    a photo had before its EXIF orientation turned it is turned along.
+    a photo had before its EXIF orientation turned it is turned along. before: the pictures as they
+    were until they were resized; a mask may be made for those.
 
     Raises: TypeError, ValueError for what is no mask, for a wrong number of masks, or for one of
         another aspect ratio than its picture.
@@ -487,7 +491,10 @@ def read_masks(
             f"mask_image holds {len(masks)} masks for {len(pictures)} pictures; expected one for "
             "all or one for each; check the two lists"
         )
-    holes = [_sized(_cut(values), picture) for values, picture in zip(masks, pictures)]
+    holes = [
+        _sized(_cut(values), picture, original)
+        for values, picture, original in zip(masks, pictures, before or pictures)
+    ]
     return [~hole for hole in holes] if invert else holes
 
 
@@ -499,25 +506,31 @@ def _cut(values: np.ndarray) -> np.ndarray:
     return values >= 0.5
 
 
-def _sized(hole: np.ndarray, picture: Picture) -> np.ndarray:
-    """The hole, bool [h,w], at the picture's size."""
+def _sized(hole: np.ndarray, picture: Picture, original: Picture) -> np.ndarray:
+    """The hole, bool [h,w], at the picture's size; drawn on it, or on what it was before."""
     if hole.shape[::-1] == picture.size:
         return hole
-    if not same_aspect(hole.shape[::-1], picture.size):
-        turned = picture.orientation in SIDEWAYS and same_aspect(hole.shape, picture.size)
-        if not turned:
-            (width, height), (own_width, own_height) = hole.shape[::-1], picture.size
+    shapes = (original.size, picture.size)
+    if not any(same_aspect(hole.shape[::-1], shape) for shape in shapes):
+        turned = original.orientation in SIDEWAYS
+        if not turned or not any(same_aspect(hole.shape, shape) for shape in shapes):
+            (width, height), (own_width, own_height) = hole.shape[::-1], original.size
             raise ValueError(
                 f"mask_image is {width}x{height} px for a picture of {own_width}x{own_height} px; "
                 "expected the picture's size, or its shape in another size; make the mask from "
                 "this picture, uncropped"
             )
-        hole = np.asarray(upright(Image.fromarray(hole), picture.orientation))
+        hole = np.asarray(upright(Image.fromarray(hole), original.orientation))
     if hole.shape[::-1] == picture.size:
         return hole
     shown = Image.fromarray(hole.astype(np.float32))
     if hole.size > picture.size[0] * picture.size[1]:  # hole wherever any of it falls into a pixel
-        return np.asarray(shown.resize(picture.size, Image.Resampling.BOX)) > 0
+        shrunk = np.asarray(shown.resize(picture.size, Image.Resampling.BOX)) > 0
+        # Where a pixel's center falls onto a border of two, the filter may count it in neither.
+        (rows, columns), (width, height) = np.nonzero(hole), picture.size
+        rows = (2 * rows + 1) * height // (2 * hole.shape[0])
+        shrunk[rows, (2 * columns + 1) * width // (2 * hole.shape[1])] = True
+        return shrunk
     smooth = np.asarray(shown.resize(picture.size, Image.Resampling.BILINEAR)) >= 0.5
     return smooth | (np.asarray(shown.resize(picture.size, Image.Resampling.NEAREST)) > 0)
 

@@ -85,7 +85,7 @@ def test_each_seam_is_another_fill_with_the_same_known_pixels(client, photo, tmp
     inputs = handle_file(photo), handle_file(mask_file(tmp_path, hole)), 0, 1, 0, False, 0
     fills = set()
     for _, seam in SEAMS:
-        _, gallery = client.predict(*inputs, seam, api_name=BOTH)
+        _, gallery = client.predict(*inputs, seam, "none", api_name=BOTH)
         result = np.array(Image.open(gallery_paths(gallery)[0]))
         assert np.array_equal(result[~hole], np.array(Image.open(photo))[~hole])
         fills.add(result[hole].tobytes())

@@ -264,7 +264,8 @@ def test_the_keyboard_paints_and_fills(browser, address, tmp_path):
         before = len(Recorded.calls)
         start_fill(page, lambda: page.keyboard.press("Control+Enter"))
         said(page, "Filled")
-        assert len(Recorded.calls) == before + 1
+        own = [call for call in Recorded.calls[before:] if call[0].size == (60, 40)]
+        assert len(own) == 1  # a draft of an earlier visit may still have come in
 
 
 def test_errors_are_sentences_beside_results_that_stay(browser, address, tmp_path):

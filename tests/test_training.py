@@ -26,6 +26,7 @@ from inpaint_hub.training import PRESETS, TrainConfig, parse_config, train
 from inpaint_hub.training.checkpoint import checkpoints, usable_checkpoint
 from inpaint_hub.training.loop import Run, picture_generators, training_pictures
 from inpaint_hub.training.method import MovingAverage
+from inpaint_hub.training.rules import FROM_SCRATCH
 
 ROOT = Path(__file__).parent.parent
 TINY_GAN = {
@@ -79,11 +80,11 @@ def perceptual_network(tmp_path_factory):
     """SqueezeNet 1.1's layout with random weights: enough to carry gradients."""
     from safetensors.torch import save_file
 
-    from inpaint_hub.losses.perceptual import SqueezeNetFeatures
+    from inpaint_hub.losses.perceptual import ProjectionFeatures
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("squeezenet") / "squeezenet1_1.safetensors"
-    state = SqueezeNetFeatures().state_dict()
+    state = ProjectionFeatures().state_dict()
     save_file({k: v.contiguous() for k, v in state.items()}, path)
     return path
 
@@ -737,7 +738,7 @@ def test_every_preset_trains_at_tiny_size(
         base = train(config(faces, tmp_path / "base", method=method, **encoder_fields))
         AcceleratorState._reset_state(True)
         tiny["pretrained_model_name_or_path"] = str(base)
-    elif preset["method"] != "stylegan2":
+    elif preset["method"] not in FROM_SCRATCH:
         tiny["pretrained_model_name_or_path"] = str(trained_gan)
     done = train(config(faces, tmp_path / "run", **{**preset, **tiny}))
     assert (done / "model_index.json").is_file()

@@ -110,10 +110,11 @@ class InpaintPipeline(HubPipeline):
         mask_dilate: int = 0,
     ) -> tuple[list[Picture], list[np.ndarray]]:
         """What users gave -> (pictures, holes): a Picture and a bool [H,W] for each."""
-        pictures = read_images(image)
+        pictures = before = read_images(image)
         if height is not None:
             pictures = [picture.resized((width, height)) for picture in pictures]
-        return pictures, [dilate(hole, mask_dilate) for hole in read_masks(mask_image, pictures)]
+        holes = read_masks(mask_image, pictures, before=before)
+        return pictures, [dilate(hole, mask_dilate) for hole in holes]
 
     def preprocess(
         self,
