@@ -1,11 +1,9 @@
 """What each texture makes of the same holes, side by side.
 
-    python -m benchmarks.textures --photos DIR [--output docs/textures.jpg]
+    python -m benchmarks.textures [--output docs/textures.jpg]
 
-DIR holds pd_usafa_chapel_highsmith.jpg and pd_washington_monument_highsmith.jpg, two photos by
-Carol M. Highsmith from the Library of Congress, both in the public domain; the astronaut is NASA's,
-in the public domain, too, and lies in examples/. Columns: the hole, the network's fill, detail,
-unguided copies, patches, auto.
+Photos: those of examples/. Columns: the hole, the network's fill, detail, unguided copies, patches,
+auto.
 """
 
 import argparse
@@ -21,8 +19,8 @@ from inpaint_hub.texture import copied
 HEIGHT_PX = 200  # of a row
 # file, longest side in px, [(shape, left, top, right, bottom in shares of the sides)]
 CASES = (
-    ("pd_washington_monument_highsmith.jpg", 640, [("rectangle", 0.56, 0.08, 0.65, 0.645)]),
-    ("pd_usafa_chapel_highsmith.jpg", 640, [("ellipse", 0.1, 0.5, 0.3, 0.75)]),
+    ("rocket.jpg", 640, [("rectangle", 0.26, 0.25, 0.34, 0.88)]),
+    ("chelsea.png", 451, [("ellipse", 0.72, 0.5, 0.92, 0.8)]),
     ("astronaut.png", 512, [("ellipse", 0.36, 0.18, 0.54, 0.28)]),
 )
 
@@ -63,14 +61,11 @@ def row_of(pipe, photo, mask, shown):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=Path, required=True, help="folder with the two photos")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "textures.jpg")
     arguments = parser.parse_args()
     pipe, rows = default_pipeline(), []
     for name, longest, shapes in CASES:
-        here = arguments.photos / name
-        file = here if here.is_file() else ROOT / "examples" / name
-        picture, choices = row_of(pipe, *case(file, longest, shapes))
+        picture, choices = row_of(pipe, *case(ROOT / "examples" / name, longest, shapes))
         print(name, choices, flush=True)
         rows.append(picture)
     sheet = Image.new("RGB", (max(r.width for r in rows), (HEIGHT_PX + 6) * len(rows)), "white")
