@@ -2,8 +2,7 @@
 
     python -m benchmarks.pictures [--baselines DIR ...]
 
-docs/before_after.png: holes in the face, and what the bundled weights fill in; blended (gp), as the
-demo does.
+docs/before_after.jpg: the demo's examples with their holes, and what default_pipeline fills in.
 docs/methods.png: one mask of each coverage band; masked, each method, original. The masks are the
 first ones drawn, not chosen.
 docs/samples.png: four answers to one hole; with noise alone, and with variation=0.3;
@@ -20,13 +19,18 @@ import torch
 from diffusers.utils import make_image_grid
 from PIL import Image, ImageOps
 
-from inpaint_hub import load_pipeline
+from inpaint_hub import default_pipeline, load_pipeline
 from inpaint_hub.evaluation.classical import telea
 from inpaint_hub.evaluation.pairs import masked_picture
 from inpaint_hub.masks import box, mask_in_band, outpainting
 
 ROOT = Path(__file__).parent.parent
 FACE = ROOT / "examples" / "face.png"
+EXAMPLES = {
+    "face.png": "face_mask.png",
+    "astronaut.png": "astronaut_mask.png",
+    "rocket.jpg": "rocket_mask.png",
+}
 BANDS = [(0.1, 0.3), (0.1, 0.3), (0.3, 0.6), (0.3, 0.6), (0.6, 0.9), (0.6, 0.9)]
 
 
@@ -73,6 +77,25 @@ def grid(rows, side):
     return make_image_grid(pictures, rows=len(rows), cols=len(rows[0]))
 
 
+def before_after(height=300):
+    """The examples' photos: above with their holes in red, below filled."""
+    pipe, columns = default_pipeline(), []
+    for photo, mask in EXAMPLES.items():
+        photo, mask = (Image.open(ROOT / "examples" / name) for name in (photo, mask))
+        photo, mask = photo.convert("RGB"), mask.convert("L")
+        red = Image.composite(Image.new("RGB", photo.size, (208, 32, 64)), photo, mask)
+        pair = [red, pipe(photo, mask).images[0]]
+        size = round(photo.width * height / photo.height), height
+        columns.append([picture.resize(size, Image.Resampling.LANCZOS) for picture in pair])
+    sheet = Image.new("RGB", (sum(top.width for top, _ in columns), 2 * height))
+    left = 0
+    for top, bottom in columns:
+        sheet.paste(top, (left, 0))
+        sheet.paste(bottom, (left, height))
+        left += top.width
+    return sheet
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default=str(ROOT / "weights" / "dualpath-faces-128"))
@@ -90,12 +113,7 @@ def main():
     baselines = [load_pipeline(path) for path in arguments.baselines]
     face = Image.open(FACE).convert("RGB")
     large = np.asarray(face)
-    masks = masks_of(len(large), arguments.seed)
-    rows = [
-        [masked_picture(large, m) for m in masks],
-        [filled(ours, large, m, blend="gp") for m in masks],
-    ]
-    grid(rows, 160).save(ROOT / "docs" / "before_after.png")
+    before_after().save(ROOT / "docs" / "before_after.jpg", quality=90)
     side = ours.resolution
     small = np.asarray(face.resize((side, side), Image.Resampling.LANCZOS))
     rows = []
