@@ -1,6 +1,7 @@
 """The photo's own texture in the fill: what is copied is exact, what is known stays."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from inpaint_hub.texture import copied, with_detail
 from inpaint_hub.texture.detail import match_cells, resized
 from inpaint_hub.texture.guide import guide_features, richness, unexplained
 
+ROOT = Path(__file__).parent.parent
 TEXTURED = ("detail", "patches", "auto")
 
 
@@ -170,6 +172,16 @@ DEGENERATE = {
     "6x50": (noise(6, 50), box((6, 50), 0, 20, 6, 9)),
     "checkered hole": (noise(16, 16), (np.indices((16, 16)).sum(axis=0) % 2).astype(bool)),
 }
+
+
+def test_several_results_are_copied_from_other_places(pipe):
+    photo = Image.open(ROOT / "examples" / "astronaut.png").convert("RGB").resize((160, 160))
+    photo, hole = np.asarray(photo), box((160, 160), 96, 48, 40, 48)
+    options = {"texture": "patches", "num_images_per_prompt": 2, "output_type": "np"}
+    rng = torch.Generator().manual_seed(0)
+    first, second = pipe(photo, hole, generator=rng, **options).images
+    difference = np.abs(first - second)
+    assert difference[hole].mean() > 0.02 and not difference[~hole].any()
 
 
 @pytest.mark.filterwarnings("ignore:texture=")
