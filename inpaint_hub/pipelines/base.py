@@ -403,7 +403,9 @@ class InpaintPipeline(HubPipeline):
             latent = self._latent(prepared, latents, slice(None))
             self.maybe_free_model_hooks()
             return self._output(return_dict, images=latent, generated=None)
-        rendered = self.answer(prepared, samples, generator, noise_mode, variation, latents)
+        # What is copied from where can turn on a last digit.
+        apart = texture != "none"
+        rendered = self.answer(prepared, samples, generator, noise_mode, variation, latents, apart)
         chosen = []
         filled = self.composite(
             prepared,
@@ -445,16 +447,18 @@ class InpaintPipeline(HubPipeline):
         noise_mode: str = "const",
         variation: float = 0.0,
         latents: FWLatent | None = None,
+        apart: bool = False,
     ) -> dict:
         """What `render` returns for all K windows, `samples` answers of one window in a row.
 
-        Arguments as __call__'s, the generators' list one for each result.
+        Arguments as __call__'s, the generators' list one for each result. apart: no two pictures in
+        one pass of the network, whose last digits depend on how many it sees.
         """
         noise = self._per_window(generator, prepared, samples)
         if not prepared.windows:
             return {"generated": prepared.image}
         parts = []
-        for part in window_groups(prepared.windows):
+        for part in window_groups(prepared.windows, apart):
             own = noise
             if isinstance(noise, list):
                 own = noise[part.start * samples : part.stop * samples]

@@ -317,7 +317,7 @@ class AutoInpaintPipeline(InpaintPipeline):
         if not windows:
             return [None] * results, [[] for _ in range(results)]
         prepared = pipe.prepare(pictures, holes, windows)
-        rendered = pipe.answer(prepared, samples, **answer)
+        rendered = pipe.answer(prepared, samples, **answer, apart=seam["texture"] != "none")
         seeds, chosen = _seeds(prepared, samples, answer["generator"], seam["texture"]), []
         fills = pipe.fills(
             prepared, rendered["generated"], samples, **seam, seeds=seeds, chosen=chosen

@@ -38,15 +38,15 @@ class PreparedInputs:
         return mask_out(self.image[part], mask), mask
 
 
-def window_groups(windows: list[tuple]) -> list[slice]:
-    """Slices of at most WINDOWS_AT_ONCE windows.
+def window_groups(windows: list[tuple], apart: bool = False) -> list[slice]:
+    """Slices of at most WINDOWS_AT_ONCE windows; `apart`: of one picture each.
 
     Where the windows of a picture are split depends on their number alone: what its generator draws
     for which of them must not depend on the other pictures.
     """
     starts, end, room = [], 0, 0
     for count in Counter(index for index, _ in windows).values():
-        if count > room:
+        if count > room or apart:
             starts += range(end, end + count, WINDOWS_AT_ONCE)
             room = -count % WINDOWS_AT_ONCE
         else:
