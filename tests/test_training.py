@@ -376,8 +376,10 @@ def test_sigterm_saves_a_checkpoint_from_which_the_run_goes_on(faces, tmp_path):
 
 SIGNALLED = """
 import os, signal, sys
-from inpaint_hub.training import TrainConfig
+from inpaint_hub.training import TrainConfig, pictures
 from inpaint_hub.training.loop import StopSignal, training_batches, training_pictures
+if sys.argv[3] == "slow to start":  # the signal comes before a worker has done anything itself
+    pictures.leave_process_group = None
 config = TrainConfig(
     method="stylegan2", resolution=32, train_batch_size=2, dataloader_num_workers=2,
     train_data_dir=sys.argv[1], output_dir="unused",
@@ -392,9 +394,11 @@ with StopSignal() as stop:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_whole_group_leaves_the_loading_workers_at_work(faces, number):
-    command = [sys.executable, "-c", SIGNALLED, str(faces), str(int(number))]
+@pytest.mark.parametrize(
+    ("number", "workers"), [(signal.SIGINT, "started"), (signal.SIGTERM, "slow to start")]
+)
+def test_a_signal_to_the_whole_group_leaves_the_loading_workers_at_work(faces, number, workers):
+    command = [sys.executable, "-c", SIGNALLED, str(faces), str(int(number)), workers]
     run = {"cwd": ROOT, "capture_output": True, "text": True, "start_new_session": True}
     done = subprocess.run(command, **run)
     assert "stop requested: True" in done.stdout, done.stderr

@@ -1,5 +1,7 @@
 """What a run is shown: pictures by its TrainConfig, batches from any step on, the sample grid's."""
 
+import contextlib
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -72,6 +74,20 @@ def leave_process_group(worker):
         os.setpgid(0, 0)
 
 
+def started(loader):
+    """Iterator of a DataLoader whose workers have left this process group.
+
+    They leave it themselves, too, but a signal may come before they have got that far.
+    """
+    others = set(multiprocessing.active_children())
+    batches = iter(loader)
+    if hasattr(os, "setpgid"):
+        for worker in set(multiprocessing.active_children()) - others:
+            with contextlib.suppress(OSError):  # it runs another program already, or has ended
+                os.setpgid(worker.pid, worker.pid)
+    return batches
+
+
 def training_batches(config, pictures, masks, rank, num_processes, first_step):
     """Iterator over this process's micro-batches from optimizer step `first_step` on."""
     start_batch = first_step * config.gradient_accumulation_steps
@@ -95,12 +111,12 @@ def training_batches(config, pictures, masks, rank, num_processes, first_step):
             start_batch,
             config.crop_scale_min,
         )
-        return iter(DataLoader(pairs, batch_size=None, **options))
+        return started(DataLoader(pairs, batch_size=None, **options))
     pairs = TrainingPairs(pictures, config.seed, config.random_flip, masks)
     order = EndlessSampler(
         len(pictures), config.train_batch_size, config.seed, rank, num_processes, start_batch
     )
-    return iter(DataLoader(pairs, batch_sampler=order, **options))
+    return started(DataLoader(pairs, batch_sampler=order, **options))
 
 
 def holes_of(config):
