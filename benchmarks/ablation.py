@@ -22,8 +22,8 @@ from benchmarks.runs import Run, flag, train_apart, train_missing, write
 from benchmarks.seeds import difference_table, over_seeds
 from inpaint_hub import load_pipeline
 from inpaint_hub.data import ImageDataset, held_out_split
-from inpaint_hub.evaluation.__main__ import positive
 from inpaint_hub.evaluation.arena import Arena
+from inpaint_hub.evaluation.config import positive
 from inpaint_hub.evaluation.feature_network import FeatureNetwork
 from inpaint_hub.evaluation.methods import PipelineMethod
 from inpaint_hub.evaluation.pairs import EvaluationPairs, coverage_line, parse_bands

@@ -22,7 +22,8 @@ from torchmetrics.functional.image import (
 from inpaint_hub import PSPPipeline
 from inpaint_hub.data import ImageDataset
 from inpaint_hub.evaluation import methods as methods_module
-from inpaint_hub.evaluation.__main__ import build_parser, main
+from inpaint_hub.evaluation.__main__ import main
+from inpaint_hub.evaluation.config import build_parser
 from inpaint_hub.evaluation.feature_network import FeatureNetwork
 from inpaint_hub.evaluation.ledger import Ledger, packed, unpacked
 from inpaint_hub.evaluation.methods import named_paths, pipeline_digest

@@ -17,6 +17,8 @@ from test_pipelines import tiny_pipeline
 from inpaint_hub.data import ImageDataset
 from inpaint_hub.evaluation.__main__ import main
 from inpaint_hub.evaluation.classical import navier_stokes, telea
+from inpaint_hub.evaluation.config import EvaluationConfig
+from inpaint_hub.evaluation.evaluate import evaluate
 from inpaint_hub.evaluation.feature_network import FeatureNetwork, same_padding
 from inpaint_hub.evaluation.methods import distinct_names
 from inpaint_hub.evaluation.metrics import (
@@ -203,6 +205,25 @@ def test_a_folder_without_held_out_pictures_is_refused(folder, tmp_path):
         main([*line, *plain])
     main([*line, *plain, "--split", "all", "--max_images", "1"])
     assert (tmp_path / "o" / "table.md").exists()
+
+
+def test_an_evaluation_from_python_gives_what_the_command_line_gives(folder, tmp_path):
+    line = ["--telea", "--resolution", "32", "--bands", "50-60", "--data_dir", str(folder)]
+    main([*line, "--output", str(tmp_path / "line")])
+    options = {"resolution": 32, "bands": ["50-60"], "data_dir": str(folder)}
+    evaluate(EvaluationConfig(telea=True, **options, output=str(tmp_path / "python")))
+    one, other = (
+        json.loads((tmp_path / k / "results.json").read_text()) for k in ("line", "python")
+    )
+    for report in (one, other):
+        del report["results"]["50-60 %"]["telea"]["seconds_per_image"]
+    assert one["settings"] == other["settings"] and one["results"] == other["results"]
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"bands": "10-30"}, {"pipelines": "a"}])
+def test_settings_that_no_flag_could_give_are_refused(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is "):
+        EvaluationConfig(**wrong)
 
 
 @pytest.mark.parametrize("fill", [telea, navier_stokes])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inpaint_hub.evaluation.__main__ import build_parser as evaluation_parser
+from inpaint_hub.evaluation.config import build_parser as evaluation_parser
 from inpaint_hub.training import PRESETS, parse_config
 
 ROOT = Path(__file__).parent.parent
