@@ -1,6 +1,7 @@
 """What the demo's tests share: a tiny pipeline behind the page, and a visitor with a browser."""
 
 import shutil
+import threading
 from contextlib import contextmanager
 
 import numpy as np
@@ -17,13 +18,33 @@ MASK = "window.inpaintEditor.holes()"
 
 
 class Recorded(InvertFillPipeline):
-    """Remembers what it was called with."""
+    """Remembers what it was called with; can be made to wait in the middle."""
 
     calls = []
+    may_go_on, waiting = threading.Event(), threading.Event()
+    may_go_on.set()
 
     def __call__(self, image, mask_image, **options):
         self.calls.append((image, np.array(mask_image) > 0, options))
+        if not self.may_go_on.is_set():
+            self.waiting.set()
+            assert self.may_go_on.wait(PATIENCE_MS / 1000)
         return super().__call__(image, mask_image, **options)
+
+    @classmethod
+    @contextmanager
+    def held(cls):
+        """Calls wait until the yielded function is called, or the block is left."""
+        cls.waiting.clear()
+        cls.may_go_on.clear()
+        try:
+            yield cls.may_go_on.set
+        finally:
+            cls.may_go_on.set()
+
+    @classmethod
+    def wait_until_held(cls):
+        assert cls.waiting.wait(PATIENCE_MS / 1000)
 
 
 def tiny_pipeline(seed=0, kind=Recorded):
@@ -126,8 +147,10 @@ def said(page, start):
 
 
 def press_fill(page):
-    """Press Fill and wait until it is done; what the page says then."""
+    """Press Fill and wait until it is done and on show; what the page says then."""
+    before = page.locator("#results img").first.get_attribute("src")
     start_fill(page)
     text = said(page, "Filled")
     page.wait_for_function("!document.querySelector('#fill').disabled")
+    page.wait_for_function("src => document.querySelector('#results img').src !== src", arg=before)
     return text

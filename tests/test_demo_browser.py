@@ -7,6 +7,7 @@ import io
 import json
 import urllib.request
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +69,8 @@ def open_part(page, name):
 
 
 def without_live(page):
-    """No drafts: then what was called, was called by what the test did."""
-    box = page.locator("#live input")
-    box.uncheck()
-    page.wait_for_function("!document.querySelector('#live input').checked")
+    """No drafts, whatever photo comes: then what was called, was called by what the test did."""
+    page.locator("#live input").uncheck()
 
 
 def test_the_first_click_is_a_stroke_and_its_pixels_alone_change(browser, address):
@@ -251,7 +250,8 @@ def choose(page, button, path):
 def test_the_keyboard_paints_and_fills(browser, address, tmp_path):
     with visitor(browser, address) as page:
         without_live(page)
-        upload(page, photo_file(tmp_path, (60, 40)))
+        path = photo_file(tmp_path, (60, 40), seed=7)
+        upload(page, path)
         page.focus("[data-part=stage]")
         page.keyboard.press("Space")
         one = page.evaluate(MASK)
@@ -264,8 +264,10 @@ def test_the_keyboard_paints_and_fills(browser, address, tmp_path):
         before = len(Recorded.calls)
         start_fill(page, lambda: page.keyboard.press("Control+Enter"))
         said(page, "Filled")
-        own = [call for call in Recorded.calls[before:] if call[0].size == (60, 40)]
-        assert len(own) == 1  # a draft of an earlier visit may still have come in
+        own = [
+            call for call in Recorded.calls[before:] if np.array_equal(call[0], Image.open(path))
+        ]
+        assert len(own) == 1  # and no draft
 
 
 def test_errors_are_sentences_beside_results_that_stay(browser, address, tmp_path):
@@ -289,16 +291,74 @@ def test_errors_are_sentences_beside_results_that_stay(browser, address, tmp_pat
         assert page.locator(".toast-wrap .toast-body.error").count() == 0
 
 
-def test_live_drafts_follow_the_strokes(browser, address, tmp_path):
+def test_live_drafts_follow_the_strokes_and_cover_no_other_sentence(browser, address, tmp_path):
     with visitor(browser, address) as page:
         upload(page, photo_file(tmp_path, (60, 40)))
-        page.wait_for_function("document.querySelector('#live input').checked")
+        assert is_live(page)
+        text = said(page, "holiday.png is here")
         draw(page)
-        text = said(page, "Live draft in")
-        assert " s" in text
+        page.wait_for_function(
+            "document.querySelector('#draft p').textContent.startsWith('Live draft in')"
+        )
+        assert page.inner_text("#results .caption-label") == "live draft"
+        assert page.inner_text("#status p") == text
         assert page.locator("#history img").count() == 1  # the example's alone
-        upload(page, photo_file(tmp_path, (1400, 1000), "large.png"))
-        page.wait_for_function("!document.querySelector('#live input').checked")
+        press_fill(page)
+        assert page.inner_text("#draft p") == ""  # what is on show is no draft
+
+
+def is_live(page):
+    return page.locator("#live input").is_checked()
+
+
+def test_the_choice_of_drafts_stays_and_a_large_photo_is_opened_without(browser, address, tmp_path):
+    small = photo_file(tmp_path, (60, 40))
+    large = photo_file(tmp_path, (1400, 1000), "large.png")
+    with visitor(browser, address) as page:
+        for wanted in (True, False):
+            page.locator("#live input").set_checked(wanted)
+            for path, expected in ((small, wanted), (large, False), (small, wanted)):
+                upload(page, path)
+                assert is_live(page) == expected, (wanted, path.name)
+        with holding(page, "**/gradio_api/queue/join*") as release:  # chosen before the answer
+            start = photo_id(page)
+            choose(page, "#upload-photo", small)
+            page.locator("#live input").check()
+            page.locator("#live input").uncheck()
+            release()
+            page.wait_for_function("id => window.inpaintEditor.value().id !== id", arg=start)
+        assert not is_live(page)
+
+
+@contextmanager
+def holding(page, pattern):
+    """Requests to such addresses wait until the yielded function is called."""
+    held = []
+    page.route(pattern, lambda route: held.append(route))
+
+    def release():
+        while not held:
+            page.wait_for_timeout(20)
+        page.unroute(pattern)  # which lets those go on that are held
+
+    yield release
+
+
+@pytest.mark.slow
+def test_a_draft_that_comes_after_the_fill_it_led_to_is_not_shown(browser, address, tmp_path):
+    with visitor(browser, address) as page:
+        upload(page, photo_file(tmp_path, (60, 40)))
+        with Recorded.held() as release:
+            draw(page, (0.2, 0.3), (0.4, 0.3))  # its draft is begun
+            Recorded.wait_until_held()
+            draw(page, (0.2, 0.6), (0.4, 0.6))  # and the next one waits for it in the browser
+            start_fill(page)
+            release()
+        said(page, "Filled")
+        page.wait_for_function("!document.querySelector('#fill').disabled")
+        page.wait_for_timeout(1000)  # time for the draft to do harm
+        assert page.inner_text("#results .caption-label").startswith("seed ")
+        assert page.inner_text("#draft p") == ""
 
 
 @pytest.mark.slow
@@ -318,7 +378,7 @@ def test_two_visitors_with_different_models_get_their_own(browser, address, tmp_
             file = Image.open(tmp_path / f"{model}.png")
             result = np.array(shown_result(page))
             results.append(result)
-            hole = Recorded.calls[-1][1]
+            hole = next(h for image, h, _ in Recorded.calls if np.array_equal(image, file))
             assert np.array_equal(result[~hole], np.array(file)[~hole])
     assert not np.array_equal(*results)
 
@@ -387,15 +447,18 @@ def test_every_example_shows_its_result_on_one_click(browser, address):
 def test_cancel_gives_the_button_back_and_keeps_the_result(browser, address, tmp_path):
     with visitor(browser, address) as page:
         without_live(page)
-        upload(page, photo_file(tmp_path, (900, 700)))
+        upload(page, photo_file(tmp_path, (60, 40)))
         draw(page)
         open_part(page, "options")
         page.get_by_label("number input for Number of results").fill("8")
         page.keyboard.press("Tab")
-        start_fill(page)
-        page.wait_for_function("document.querySelector('#fill').disabled")
-        page.click("#cancel")
-        said(page, "Cancelled")
+        with Recorded.held() as release:
+            start_fill(page)
+            Recorded.wait_until_held()
+            page.wait_for_function("document.querySelector('#fill').disabled")
+            page.click("#cancel")
+            said(page, "Cancelled")
+            release()
         page.wait_for_function("!document.querySelector('#fill').disabled")
         assert page.locator("#results img").first.is_visible()
 

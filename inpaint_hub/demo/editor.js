@@ -9,12 +9,16 @@ const RED = "#ff1744";
 const $ = (name) => element.querySelector("[data-part=" + name + "]");
 const stage = $("stage"), sheet = $("sheet"), picture = $("picture"), canvas = $("mask");
 const ring = $("ring"), rubber = $("rubber"), note = $("note"), empty = $("empty");
-const sizeInput = $("size"), sizeLabel = $("size-label"), file = $("file");
+const sizeInput = $("size"), sizeLabel = $("size-label"), file = $("file"), liveBox = $("live");
 const pen = canvas.getContext("2d", { willReadFrequently: false });
 const state = {
   width: 0, height: 0, scale: 1, zoom: 1, tool: "brush", id: null,
-  base: null, steps: [], undone: [], stroke: null, cursor: null, live: false, uploading: null,
+  base: null, steps: [], undone: [], stroke: null, cursor: null, uploading: null,
+  changes: 0, // of the mask since the page was opened
 };
+// What the visitor chose stays for their visit, whatever photo comes next: no answer of the server
+// sets it. A photo that is too large for drafts is opened without them all the same.
+let wantsLive = window.inpaintEditor ? window.inpaintEditor.wantsLive() : true;
 
 function say(text, isError) {
   note.textContent = text;
@@ -138,7 +142,8 @@ function showHistory() {
 
 function changed() {
   showHistory();
-  if (state.live && state.id) trigger("input");
+  state.changes += 1;
+  if (liveBox.checked && state.id) trigger("input");
 }
 
 // --- the photo -----------------------------------------------------------------------------------
@@ -206,7 +211,7 @@ async function show(message) {
     state.base = copied(canvas);
   }
   showHistory(); // no draft: nothing was drawn yet
-  state.live = Boolean(message.live);
+  liveBox.checked = wantsLive && Boolean(message.live);
   element.dataset.photo = message.id;
 }
 
@@ -363,6 +368,7 @@ element.addEventListener("click", (event) => {
 empty.addEventListener("click", () => file.click());
 file.addEventListener("change", () => { if (file.files.length) take(file.files); file.value = ""; });
 sizeInput.addEventListener("input", showSize);
+liveBox.addEventListener("change", () => { wantsLive = liveBox.checked; });
 
 // Without a mouse: arrows move a point, space paints there.
 stage.addEventListener("keydown", (event) => {
@@ -432,11 +438,14 @@ observer.observe(stage);
 
 window.inpaintEditor = {
   leave: () => { page.abort(); observer.disconnect(); },
-  setLive: (on) => { state.live = Boolean(on); },
-  // {photo id, mask as a PNG in a data URL}: what every event of the page sends.
+  wantsLive: () => wantsLive,
+  // What every event of the page sends: the photo's id, the mask as a PNG in a data URL, how often
+  // it was changed, and whether drafts are wanted.
   value: () => ({
     id: state.id,
     mask: state.width ? canvas.toDataURL("image/png") : null,
+    changes: state.changes,
+    live: liveBox.checked,
   }),
   uploaded: () => {
     const sent = { upload: state.uploading };

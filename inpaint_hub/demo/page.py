@@ -73,6 +73,14 @@ def status(text, kind=""):
     return f'<p class="ih-status ih-{kind or "plain"}" role="{role}">{text}</p>'
 
 
+def draft_sentence(text):
+    """What the page says of the draft on show; the line keeps its place without one."""
+    return f'<p role="status">{html.escape(text)}</p>'
+
+
+NO_DRAFT = draft_sentence("")
+
+
 def said(error):
     """An error as a sentence; what nobody foresaw is logged, too."""
     if isinstance(error, Refusal):
@@ -110,7 +118,7 @@ def editor_message(visit, kind, **more):
 
 def show_photo(visit, photo, image, hole=None):
     """The editor's message for a new photo, which becomes the visit's."""
-    visit.photo = photo
+    visit.photo, visit.photo_id = photo, uuid.uuid4().hex
     mask = None if hole is None else data_url(mask_picture(hole), "PNG", compress_level=1)
     return editor_message(
         visit,
@@ -122,7 +130,7 @@ def show_photo(visit, photo, image, hole=None):
         name=photo.name,
         note=photo.note,
         live=image.width * image.height <= LIVE_PIXELS,
-        id=uuid.uuid4().hex,
+        id=visit.photo_id,
     )
 
 
@@ -139,7 +147,10 @@ def photo_of(visit):
 def photo_and_hole(visit, value):
     """(Photo, decoded picture, hole) from what the editor sent."""
     photo = photo_of(visit)
-    hole = mask_from_url((value or {}).get("mask"), photo.size)
+    value = value or {}
+    if value.get("id") not in (None, visit.photo_id):  # the mask is another photo's
+        raise Refusal("The photo changed just now: look at it, then press again.")
+    hole = mask_from_url(value.get("mask"), photo.size)
     return photo, opened(photo.path, photo.name), hole
 
 
@@ -173,9 +184,6 @@ def build_demo(models, warm_up=False):
 
     # --- photos ----------------------------------------------------------------------------------
 
-    def greeted(photo_pixels):
-        return gr.Checkbox(value=photo_pixels <= LIVE_PIXELS)
-
     def first_visit(visit):
         return open_example(0, visit)
 
@@ -193,14 +201,14 @@ def build_demo(models, warm_up=False):
             status(step.summary),
             visit,
             message,
-            greeted(image.width * image.height),
+            NO_DRAFT,
             before_after(step),
             gr.Gallery(pairs(step), selected_index=0),
             str(file),
             history_of(visit),
         )
 
-    @telling(4)
+    @telling(3)
     def open_upload(value, visit):
         visit = visit_for(visit)
         sent = (value or {}).get("upload") or {}
@@ -213,11 +221,10 @@ def build_demo(models, warm_up=False):
                 status(refusal, "error"),
                 visit,
                 editor_message(visit, "error", text=str(refusal)),
-                gr.skip(),
             )
         message = show_photo(visit, photo, image)
         text = f"{photo.name} is here. Paint over what should go."
-        return status(text), visit, message, greeted(image.width * image.height)
+        return status(text), visit, message
 
     # --- the mask --------------------------------------------------------------------------------
 
@@ -265,14 +272,16 @@ def build_demo(models, warm_up=False):
         ).checked()
 
     def fill_it(value, visit, model, *given):
-        """Status, visit, slider, results, download, history, seed, fill button, cancel button."""
-        keep = [gr.skip()] * 9
+        """Status, visit, slider, results, download, history, seed, fill button, cancel button,
+        draft's sentence."""
+        keep = [gr.skip()] * 7
         working = (gr.Button(interactive=False), gr.Button(interactive=True))
         idle = (gr.Button(interactive=True), gr.Button(interactive=False))
         try:
             settings = settings_of(*given)
-            yield (status("Filling …", "run"), *keep[1:7], *working)
+            yield (status("Filling …", "run"), *keep[1:7], *working, gr.skip())
             photo, image, hole = photo_and_hole(visit, value)
+            visit.asked(value)
             pipe = models.get(model)
             step, done = Step(photo, None, [], [], [], ""), []
             name = f"{photo.stem}_filled"
@@ -286,7 +295,7 @@ def build_demo(models, warm_up=False):
                 if len(done) < settings.results:
                     text = f"Filling … {len(done)} of {settings.results}"
                     show = (before_after(step), gr.Gallery(pairs(step), selected_index=0))
-                    yield (status(text, "run"), keep[1], *show, *keep[4:7], *working)
+                    yield (status(text, "run"), keep[1], *show, *keep[4:7], *working, NO_DRAFT)
             step.summary = summary(step, hole, done)
             step.mask = visit.new_file(f"{photo.stem}_mask.png")
             mask_picture(hole).save(step.mask, compress_level=1)
@@ -303,35 +312,42 @@ def build_demo(models, warm_up=False):
                 history_of(visit),
                 settings.seed,
                 *idle,
+                NO_DRAFT,
             )
         except Exception as error:
-            yield (status(said(error), "error"), *keep[1:7], *idle)
+            yield (status(said(error), "error"), *keep[1:7], *idle, gr.skip())
 
     def fill_live(value, visit, model, *given):
-        """Status, slider, results, download: a draft after each stroke, replaced by the next."""
+        """Draft's sentence, slider, results, download: a draft after each stroke, replaced by the
+        next. Its sentence has its own place: it never covers one that was asked for."""
+        nothing = (gr.skip(),) * 4
         try:
-            if not (value or {}).get("mask"):
-                return (gr.skip(),) * 4
+            if visit is None or not visit.wants_draft(value):
+                return nothing
             photo, image, hole = photo_and_hole(visit, value)
-            pipe = models.get(model)
+            pipe, requests = models.get(model), visit.requests
             settings = Settings(seed=whole_or_zero(given[0]), seam=given[5], texture="none")
             start = time.perf_counter()
             result = next(filling.fill(pipe, image, hole, settings.checked()))
             files = write_result(result.image, visit, f"{photo.stem}_filled", result.notes)
-            text = f"Live draft in {time.perf_counter() - start:.2f} s"
-            text += ", without the photo's texture; Fill adds that and keeps the result."
+            text = f"Live draft in {time.perf_counter() - start:.2f} s; Fill adds texture."
             step = Step(photo, None, [files[0]], [files[1]], ["live draft"], text)
+            if visit.requests != requests or not visit.wants_draft(
+                value
+            ):  # meanwhile something else was asked for
+                visit.forget(step)
+                return nothing
             visit.show_draft(step)
             return (
-                status(text),
+                draft_sentence(text),
                 before_after(step),
                 gr.Gallery(pairs(step), selected_index=0),
                 str(files[0]),
             )
         except Refusal:
-            return (gr.skip(),) * 4  # nothing is painted: the next stroke will tell
+            return nothing  # nothing is painted: the next stroke will tell
         except Exception as error:
-            return status(said(error), "error"), gr.skip(), gr.skip(), gr.skip()
+            return draft_sentence(said(error)), gr.skip(), gr.skip(), gr.skip()
 
     def whole_or_zero(seed):
         try:
@@ -354,6 +370,7 @@ def build_demo(models, warm_up=False):
         if step is None or event.index >= len(step.shown):
             return (gr.skip(),) * 4
         step.chosen = event.index
+        visit.asked()
         file = converted(step.results[step.chosen], file_format)
         return gr.skip(), before_after(step), str(file), history_of(visit)
 
@@ -368,7 +385,7 @@ def build_demo(models, warm_up=False):
             text += f"\n{file_format} files lose a little everywhere; PNG keeps every known value."
         return status(text), str(file)
 
-    @telling(3)
+    @telling(2)
     def go_on(visit):
         step = visit.step() if visit else None
         if step is None:
@@ -378,10 +395,9 @@ def build_demo(models, warm_up=False):
         return (
             status("The result is the photo now: paint over what else should go."),
             show_photo(visit, photo, image),
-            greeted(image.width * image.height),
         )
 
-    @telling(6)
+    @telling(7)
     def go_back(visit, file_format, event: gr.SelectData):
         step = visit.back_to(event.index)
         image = opened(step.photo.path, step.photo.name)
@@ -393,6 +409,7 @@ def build_demo(models, warm_up=False):
             before_after(step),
             gr.Gallery(pairs(step), selected_index=step.chosen),
             str(converted(step.results[step.chosen], file_format)),
+            NO_DRAFT,
         )
 
     # --- compare, where it guesses ---------------------------------------------------------------
@@ -420,8 +437,9 @@ def build_demo(models, warm_up=False):
     def choose_method(visit, event: gr.SelectData):
         compared = getattr(visit, "compared", None)
         if not compared or event.index >= len(compared[1]):
-            return gr.skip()
-        return str(compared[0]), str(compared[1][event.index])
+            return gr.skip(), gr.skip()
+        visit.asked()
+        return (str(compared[0]), str(compared[1][event.index])), NO_DRAFT
 
     def where_guessed(value, visit, model, *given):
         """Status, heat map."""
@@ -517,7 +535,7 @@ def build_demo(models, warm_up=False):
             with gr.Tab("Fill"), gr.Row(equal_height=False):
                 with gr.Column(scale=6, min_width=320, elem_id="left-side"):
                     editor = gr.HTML(
-                        html_template=(HERE / "editor.html").read_text(encoding="utf-8"),
+                        html_template=editor_html(),
                         js_on_load=(HERE / "editor.js").read_text(encoding="utf-8"),
                         apply_default_css=False,
                         elem_id="editor",
@@ -535,12 +553,6 @@ def build_demo(models, warm_up=False):
                         elem_id="examples",
                     )
                     with gr.Row(elem_id="chosen-model"):
-                        live = gr.Checkbox(
-                            True,
-                            label="Live: a draft after each stroke",
-                            info=f"On for photos up to {LIVE_PIXELS / 1e6:.0f} megapixel",
-                            elem_id="live",
-                        )
                         model = gr.Dropdown(
                             models.names,
                             value=models.default,
@@ -599,6 +611,7 @@ def build_demo(models, warm_up=False):
                         elem_id="slider",
                         buttons=["fullscreen"],
                     )
+                    drafted = gr.HTML(NO_DRAFT, elem_id="draft")
                     gr.Markdown("## Results", elem_classes="ih-heads")
                     gallery = gr.Gallery(
                         label="Results",
@@ -722,27 +735,25 @@ def build_demo(models, warm_up=False):
 
         settings = [seed, new_seed, results, variation, texture, seam, soft_seam]
         hidden = {"show_progress": "hidden", **PRIVATE}
-        opened_example = [told, visit, editor, live, slider, gallery, download, history]
-        set_live = "(on) => { window.inpaintEditor.setLive(on); }"
+        opened_example = [told, visit, editor, drafted, slider, gallery, download, history]
         demo.load(first_visit, visit, opened_example, concurrency_limit=4, **hidden)
         demo.load(None, js=NAMES, **PRIVATE)
         examples.select(picked(open_example), visit, opened_example, concurrency_limit=4, **hidden)
         editor.upload(
             open_upload,
             [editor, visit],
-            [told, visit, editor, live],
+            [told, visit, editor],
             js=UPLOADED,
             concurrency_limit=4,
             **hidden,
         )
-        live.change(None, live, js=set_live, **PRIVATE)
         random_button.click(random_hole, visit, [told, editor], **hidden)
         mask_file.upload(mask_upload, [mask_file, visit], [told, editor], **hidden)
         make_mask.click(mask_download, [editor, visit], [told, mask_out], js=READ, **hidden)
         filled = fill_button.click(
             fill_it,
             [editor, visit, model, *settings],
-            [told, visit, slider, gallery, download, history, seed, fill_button, cancel],
+            [told, visit, slider, gallery, download, history, seed, fill_button, cancel, drafted],
             js=READ,
             **MODEL,
             **hidden,
@@ -754,7 +765,7 @@ def build_demo(models, warm_up=False):
         editor.input(
             fill_live,
             [editor, visit, model, *settings],
-            [told, slider, gallery, download],
+            [drafted, slider, gallery, download],
             js=READ,
             trigger_mode="always_last",
             **MODEL,
@@ -762,11 +773,11 @@ def build_demo(models, warm_up=False):
         )
         gallery.select(choose, [visit, file_format], [told, slider, download, history], **hidden)
         file_format.input(change_format, [visit, file_format], [told, download], **hidden)
-        onward.click(go_on, visit, [told, editor, live], **hidden)
+        onward.click(go_on, visit, [told, editor], **hidden)
         history.select(
             go_back,
             [visit, file_format],
-            [told, visit, editor, slider, gallery, download],
+            [told, visit, editor, slider, gallery, download, drafted],
             **hidden,
         )
         compare_button.click(
@@ -777,7 +788,7 @@ def build_demo(models, warm_up=False):
             **MODEL,
             **hidden,
         )
-        methods_gallery.select(choose_method, visit, slider, **hidden)
+        methods_gallery.select(choose_method, visit, [slider, drafted], **hidden)
         guess_button.click(
             where_guessed,
             [editor, visit, model, *settings],
@@ -818,6 +829,11 @@ def picked(function):
         return function(event.index, visit)
 
     return handler
+
+
+def editor_html():
+    text = (HERE / "editor.html").read_text(encoding="utf-8")
+    return text.replace("{live_megapixels}", f"{LIVE_PIXELS / 1e6:.0f}")
 
 
 def examples_html():

@@ -74,6 +74,9 @@ class Visit:
         self.folder = Path(root) / uuid.uuid4().hex
         self.folder.mkdir(parents=True)
         self.photo = None
+        self.photo_id = None  # of the photo in the editor, new each time one is shown
+        self.filled = None  # (photo's id, changes of its mask) when a fill was last asked for
+        self.requests = 0  # for something to be shown
         self.steps = []
         self.current = None  # index into steps
         self.draft = None  # a Step that is on show and not kept
@@ -94,11 +97,32 @@ class Visit:
             return self.draft
         return None if self.current is None else self.steps[self.current]
 
+    def asked(self, value=None):
+        """Something is to be shown that no draft begun before may cover; value: the editor's, where
+        that is a fill of its mask."""
+        self.requests += 1
+        if value is not None:
+            self.filled = value.get("id"), value.get("changes") or 0
+
+    def wants_draft(self, value):
+        """Whether a draft of what the editor sent is still of use: drafts are on, and the mask is
+        of this photo and was changed since it was last filled."""
+        value = value or {}
+        photo_id, changes = value.get("id"), value.get("changes") or 0
+        if not (value.get("mask") and value.get("live") and photo_id == self.photo_id):
+            return False
+        return self.filled is None or self.filled[0] != photo_id or changes > self.filled[1]
+
     def show_draft(self, step):
         """Show a step that the next one replaces."""
         if self.draft is not None and self.draft.results[0] != self.photo.path:
-            shutil.rmtree(self.draft.results[0].parent, ignore_errors=True)
+            self.forget(self.draft)
         self.draft = step
+
+    def forget(self, step):
+        """Delete a step's results."""
+        for path in step.results:
+            shutil.rmtree(path.parent, ignore_errors=True)
 
     def back_to(self, index):
         """Show an earlier step; returns it."""
