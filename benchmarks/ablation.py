@@ -76,6 +76,21 @@ TABLES = {
 }
 
 
+def chosen_arms(arguments):
+    """{arm: its fields} of --arms, all if not given.
+
+    Raises: ValueError for unknown ones, or where the whole method is not among them.
+    """
+    ablation = TABLES[arguments.table]
+    chosen = arguments.arms or list(ablation.arms)
+    if not {ablation.whole} <= set(chosen) <= set(ablation.arms):
+        raise ValueError(
+            f"--arms is {chosen}, expected some of {list(ablation.arms)}, {ablation.whole} among "
+            "them: the others are compared with it"
+        )
+    return {arm: fields for arm, fields in ablation.arms.items() if arm in chosen}
+
+
 def planned_runs(arguments, flags):
     """All runs, seed by seed. flags: of train_accelerate.py, for every arm.
 
@@ -84,6 +99,7 @@ def planned_runs(arguments, flags):
     ablation, presets = TABLES[arguments.table], {n: preset() for n, preset in PRESETS.items()}
     if len(set(arguments.seeds)) < len(arguments.seeds):
         raise ValueError(f"--seeds is {arguments.seeds}, expected different ones; name each once")
+    arms = chosen_arms(arguments)
     names = ("train_data_dir", "pretrained_model_name_or_path", "max_train_steps", "output_dir")
     own = [flag("preset", ablation.preset), *(flag(n, getattr(arguments, n)) for n in names)]
     given, alone = parse_config([*own, *flags], presets), parse_config(own, presets)
@@ -95,7 +111,7 @@ def planned_runs(arguments, flags):
         )
     runs = []
     for seed in arguments.seeds:
-        for arm, fields in ablation.arms.items():
+        for arm, fields in arms.items():
             folder = Path(arguments.output_dir) / "runs" / f"{arm}-seed{seed}"
             fields = {**fields, "seed": seed, "output_dir": folder}
             line = [*own, *flags, *(flag(*field) for field in fields.items())]
@@ -149,13 +165,14 @@ def ablate(arguments, flags, train=train_apart):
     scorer = Scorer(network)
     arena = Arena(methods, scorer, output / "evaluation")
     judged = [arena.judge(each) for each in pairs]
-    names = {arm: [run.name for run in runs if run.arm == arm] for arm in ablation.arms}
+    arms = chosen_arms(arguments)
+    names = {arm: [run.name for run in runs if run.arm == arm] for arm in arms}
     tables = {j.band: over_seeds(j, names, ablation.whole) for j in judged}
     varied = {"seed"}.union(*ablation.arms.values())
     batch = config.train_batch_size * config.gradient_accumulation_steps
     report = {
         "title": f"{ablation.title}, small-scale",
-        "arms": ablation.arms,
+        "arms": arms,
         "whole": ablation.whole,
         "budget": f"{config.max_train_steps} steps of {batch} pictures at {resolution} px",
         "data": Path(config.train_data_dir).resolve().name,
@@ -210,6 +227,7 @@ def build_parser():
     parser.add_argument("--output_dir", required=True)
     parser.add_argument("--max_train_steps", type=positive, default=300)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--arms", nargs="+", help="of the table; all if not given")
     parser.add_argument("--bands", nargs="+", help="as the evaluation's; the paper's if not given")
     parser.add_argument("--max_images", type=positive, help="judge the first so many pictures")
     parser.add_argument("--feature_network", help="JSON file, as --perceptual_network of the judge")

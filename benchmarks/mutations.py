@@ -8,7 +8,8 @@ that is left out. Which are tried is drawn by --seed, evenly over all that are p
 tried in a process of its own, forked from one that has imported torch and the other libraries, so
 that the tests start at once; the mutated source is handed to the import system and no file is
 touched. A mutation that a test notices is killed, one that ends by --limit_seconds of CPU time too;
-the others survive and are listed.
+the others survive and are listed. --within tries, of the drawn ones, those of some files alone:
+with the tests that know these files a drawn set is worked off quickly, part by part.
 """
 
 import argparse
@@ -235,6 +236,12 @@ def chosen(files, number, seed, only=None):
     return [every[i] for i in sorted(picked)], len(every)
 
 
+def within(drawn, names):
+    """Those of [(file, place)] whose file, or a folder of it, is among names."""
+    paths = [(ROOT / name).resolve() for name in names]
+    return [d for d in drawn if any(d[0] == p or p in d[0].parents for p in paths)]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--targets", nargs="+", required=True, help="files or folders to mutate")
@@ -242,6 +249,7 @@ def main():
     parser.add_argument("--expression", help="pytest's -k")
     parser.add_argument("--number", type=int, default=50, help="mutations to try; 0 = all")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--within", nargs="+", help="try only what was drawn in these files")
     parser.add_argument("--only", nargs="+", help="FILE.py:LINE places, to try again")
     parser.add_argument("--limit_seconds", type=int, default=120, help="CPU time of one")
     parser.add_argument("--list", action="store_true", help="print the mutations and end")
@@ -251,6 +259,8 @@ def main():
     places, possible = chosen(
         files_of(arguments.targets), arguments.number, arguments.seed, arguments.only
     )
+    if arguments.within:
+        places = within(places, arguments.within)
     print(f"{len(places)} of {possible} possible mutations, seed {arguments.seed}")
     if arguments.list:
         for file, (line, what, *_) in places:

@@ -25,6 +25,7 @@ SHAPES = ("resolution", "backbone_width", "style_channels", "structure_channels"
 SHAPES += ("inpainter_channels", "patch_channels", "train_batch_size", "checkpointing_steps")
 SMALL = [flag(name, TINY[name]) for name in SHAPES] + ["--num_validation_images=1"]
 PRESET_FIELDS = {name: preset() for name, preset in PRESETS.items()}
+WHOLE = TABLES["invertfill"].whole
 VARIED = {
     "invertfill": {"fw_mode", "premodulation", "sml_mode"},
     "dualpath": {"fusion"},
@@ -101,6 +102,18 @@ def test_runs_of_one_seed_differ_in_the_fields_of_the_arms_alone(table, tmp_path
         else:
             assert differ - {"seed"} and differ - {"seed"} <= VARIED[table]
     assert {run.config.max_train_steps for run in runs} == {2}
+
+
+def test_arms_can_be_chosen_and_the_whole_method_is_always_one(tmp_path):
+    def planned(*arms):
+        line = command("invertfill", tmp_path, tmp_path, tmp_path / "out", "--arms", *arms)
+        return planned_runs(*build_parser().parse_known_args(line))
+
+    runs = planned("fw+-sml-pm", "fw+")
+    assert [run.name for run in runs] == [f"{a} seed {n}" for n in (0, 1) for a in ("fw+", WHOLE)]
+    for arms in (["fw+"], [WHOLE, "fw"]):
+        with pytest.raises(ValueError, match="expected some of .*fw\\+-sml-pm"):
+            planned(*arms)
 
 
 def test_the_documented_command_is_understood():

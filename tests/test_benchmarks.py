@@ -171,6 +171,19 @@ def test_a_mutation_is_tried_without_touching_a_file(tmp_path, monkeypatch):
     assert outcomes == ["survived", "killed", "killed"] and file.read_text() == before
 
 
+def test_a_drawn_set_is_worked_off_part_by_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(mutations, "ROOT", tmp_path)
+    (tmp_path / "inner").mkdir()
+    for name in ("inner/a.py", "inner/b.py", "c.py"):
+        (tmp_path / name).write_text("x = 1 + 2\ny = 3 * x\n")
+    drawn, possible = mutations.chosen(mutations.files_of(["inner", "c.py"]), 8, seed=1)
+    parts = [mutations.within(drawn, names) for names in (["inner"], ["c.py"])]
+    assert possible == 15 and len(drawn) == 8 and all(parts) and sum(parts, []) == drawn
+    assert mutations.within(drawn, ["inner/a.py", "c.py"]) == [
+        d for d in drawn if d[0].name != "b.py"
+    ]
+
+
 def test_the_contact_sheet_shows_each_hole_with_its_route(tmp_path, capsys):
     page = tmp_path / "sheet.jpg"
     any_photo.main(["--output", str(page), "--max_cases", "2"])

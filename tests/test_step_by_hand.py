@@ -409,6 +409,114 @@ def test_psp_and_lahiri_over_two_micro_batches(place, tmp_path, method_name):
     maker.check(loss)
 
 
+@pytest.mark.parametrize("method_name", ["psp", "lahiri"])
+def test_psp_by_its_own_objective(place, tmp_path, method_name):
+    """Richardson et al.: L2 of pictures in [-1,1], LPIPS's form, cosine of deep features, w-norm,
+    on the whole picture, known part and hole alike."""
+    own = {"pixel_weight": 1.9, "lpips_weight": 0.7, "identity_weight": 0.31, "w_norm_weight": 0.23}
+    own |= {"psp_objective": "psp", "mask_channel": False, "adversarial_weight": 0.0}
+    run, batch = started(place, tmp_path, method_name, **own)
+    method, image, mask = run.method, batch["image"], batch["mask"]
+    maker = ByHand(method.networks, method.optimizer, 3e-3, 0.4, 0.95)
+    encoder, gan = maker.copied.encoder, maker.copied.gan
+    shown = {}
+    method.networks.encoder.register_forward_pre_hook(
+        lambda module, given: shown.update(picture=given[0])
+    )
+    with torch.no_grad():
+        w = gan.mapping(torch.randn(10_000, 8, generator=torch.Generator().manual_seed(0)))
+    (phase,) = method.phases(0)
+    logs = phase(batch, generators(run))
+    masked = image * (1 - mask)
+    assert torch.equal(shown["picture"], masked)
+    code = encoder(masked, torch.full_like(mask, 0.5))  # the mask is no input of it
+    rows = gan.num_ws
+    ws = gan.mapping(code)[:, None].expand(-1, rows, -1) if method_name == "lahiri" else code
+    generated = gan.synthesis(ws, noise_mode="random", generator=generators(run))
+    maps, targets = method.network(unit(generated)), method.network(unit(image))
+    lpips, cosines = 0, 0
+    for a, b in zip(maps, targets):
+        lengths = [(m**2).sum(dim=1, keepdim=True).sqrt() for m in (a, b)]
+        lpips = lpips + ((a / lengths[0] - b / lengths[1]) ** 2).sum() / a[:, :1].numel()
+    for a, b in zip(maps[-1], targets[-1]):
+        a, b = a.flatten(1).mean(dim=1), b.flatten(1).mean(dim=1)
+        cosines = cosines + (a @ b) / (a @ a).sqrt() / (b @ b).sqrt() / len(image)
+    terms = {
+        "reconstruction_loss": ((generated - image) ** 2).mean(),
+        "perceptual_loss": lpips,
+        "identity_loss": 1 - cosines,
+        "w_norm_loss": sum(((row - w.mean(dim=0)) ** 2).sum().sqrt() for row in ws) / len(ws),
+    }
+    loss = sum(weight * term for weight, term in zip((1.9, 0.7, 0.31, 0.23), terms.values()))
+    logged(logs, {**terms, "loss": loss})
+    maker.check(loss)
+
+
+def test_feed_forward_path_alone(place, tmp_path):
+    """Its whole step: what it is shown, L_ipt, SN-PatchGAN (logistic) and projected heads (hinge)
+    on composites, known places counting as real; hole_weight on its way to hole_weight_end."""
+    options = {"adversarial_weight": 0.6, "projected_weight": 0.35, "hole_weight_end": 2.0}
+    options |= {"projected_learning_rate": 4e-3, "max_train_steps": 4, "max_grad_norm": 0.05}
+    run, batch = started(place, tmp_path, "feedforward", **options)
+    method, image, mask = run.method, batch["image"], batch["mask"]
+    patches, heads = method.adversaries
+    assert [weight for weight, _ in method.adversaries.members] == [0.6, 0.35]
+    judge = ByHand(patches.discriminator, patches.optimizer, 7e-3, 0.3, 0.9)
+    maker = ByHand(method.networks, method.optimizer, 3e-3, 0.4, 0.95)
+    network = heads.network
+    with torch.no_grad():
+        rms = [m.square().mean().sqrt() for m in network(unit(image))]
+    heads.discriminator.calibrate(torch.stack(rms) ** 2)
+    seer = ByHand(heads.discriminator, heads.optimizer, 4e-3, 0.3, 0.9)
+    shown = {}
+    method.networks.register_forward_pre_hook(
+        lambda module, given: shown.update(masked=given[0], mask=given[1])
+    )
+
+    def hole_of(logits):
+        return F.adaptive_max_pool2d(mask, logits.shape[-2:])
+
+    def judged(real, fake, wrong):
+        """wrong(x): the loss of logits that should be below zero; its mirror's, of those above."""
+        hole = hole_of(fake)
+        return wrong(-real).mean() + (hole * wrong(fake) + (1 - hole) * wrong(-fake)).mean()
+
+    def fooled(fake, of):
+        return (of(-fake) * hole_of(fake)).sum() / hole_of(fake).sum()
+
+    def hinge(x):
+        return F.relu(1 + x)
+
+    def through_heads(pictures):
+        return seer.copied(network(unit(pictures)), pictures, mask)
+
+    # 4 steps: 5 until half of them, then evenly to 2 at the last
+    for step, hole_weight in ((0, 5.0), (2, 5.0), (3, 2.0)):
+        (phase,) = method.phases(step)
+        logs = phase(batch, generators(run, step))
+        masked = image * (1 - mask)
+        assert torch.equal(shown["masked"], masked) and torch.equal(shown["mask"], mask)
+        generated = maker.copied(masked, mask)
+        loss, terms = inpainting(method.network, image, mask, generated, hole_weight)
+        filled = composite_of(batch, generated)
+        scores = [judge.copied(x, mask) for x in (image, filled.detach())]
+        scores = judged(*scores, softplus)
+        judge.check(scores)
+        pairs = zip(through_heads(image), through_heads(filled.detach()))
+        seen = torch.stack([judged(*pair, hinge) for pair in pairs]).mean()
+        seer.check(seen)
+        patch = fooled(judge.copied(filled, mask), softplus)
+        head = torch.stack([fooled(x, lambda y: y) for x in through_heads(filled)]).mean()
+        total = loss + 0.6 * patch + 0.35 * head
+        logged(logs, {**terms, "discriminator_loss": scores, "projected_discriminator_loss": seen})
+        logged(logs, {"adversarial_loss": patch, "projected_adversarial_loss": head})
+        logged(logs, {"loss": total})
+        maker.check(total, max_norm=0.05)
+        method.after_step(step + 1)
+        for one in (judge, seer, maker):
+            one.remember()
+
+
 @pytest.mark.parametrize("known_is_real", [False, True])
 def test_dual_path(place, tmp_path, known_is_real):
     options = {"adversarial_weight": 0.6, "projected_weight": 0.35, "adversarial_loss": "hinge"}
