@@ -496,6 +496,37 @@ def test_networks_that_do_not_fit_each_other_are_refused():
             InvertFillPipeline(fill.encoder, other)
 
 
+def test_truncation_psi_scales_what_comes_of_chance_alone(pipe):
+    """At 0 every random w is the mean; noise and the generator's stream stay as they are."""
+    call = {"image": photo(), "mask_image": mask_of(middle_hole()), "output_type": "np"}
+    whole, half, none, plain = (
+        pipe(
+            **call, generator=seeded(1), variation=v, noise_mode="const", truncation_psi=psi
+        ).images
+        for v, psi in ((0.8, 1.0), (0.8, 0.5), (0.8, 0.0), (0.0, 1.0))
+    )
+    assert np.array_equal(none, plain)
+    assert np.array_equal(
+        half, pipe(**call, generator=seeded(1), variation=0.4, noise_mode="const").images
+    )
+    assert not np.array_equal(half, plain) and not np.array_equal(half, whole)
+
+
+@pytest.mark.parametrize("psi", [1.0, 0.3])
+def test_truncation_psi_reaches_what_co_modulates(psi):
+    encoder = InvertFillEncoder(**TINY, **SMALL, structure_channels=16, noise_levels="fine")
+    torch.nn.init.ones_(encoder.noise_gate)
+    pipe, shown = InvertFillPipeline(encoder.eval(), tiny_gan().eval()), []
+    pipe.gan.synthesis.register_forward_pre_hook(lambda module, given: shown.append(given[0]))
+    pipe(photo(), mask_of(middle_hole()), noise_mode="const")
+    pipe(photo(), mask_of(middle_hole()), generator=[seeded(5)], truncation_psi=psi)
+    with torch.no_grad():
+        w = pipe.gan.mapping(torch.randn(1, pipe.gan.z_dim, generator=seeded(5)))
+    moved = shown[1] - shown[0]
+    expected = (psi * (w - pipe.gan.w_avg)).expand(len(encoder.noise_gate), -1)
+    torch.testing.assert_close(moved[0, -len(encoder.noise_gate) :], expected, atol=1e-5, rtol=1e-4)
+
+
 def test_call_signature_speaks_diffusers(pipe):
     names = set(inspect.signature(pipe.__call__).parameters)
     assert {

@@ -120,6 +120,36 @@ def test_several_comodgan_results_differ_by_z_and_repeat_with_their_generators()
     np.testing.assert_allclose(constant, [mean, mean], atol=1.01 / 255)
 
 
+def test_truncation_psi_pulls_comodgans_random_w_to_the_mean():
+    shown, call = [], {"image": photo(), "mask_image": mask_of(middle_hole())}
+
+    def ws_of(psi, **options):
+        hook = COMOD.gan.synthesis.register_forward_pre_hook(lambda m, given: shown.append(given))
+        try:
+            COMOD(**call, generator=[seeded(3)], truncation_psi=psi, **options)
+        finally:
+            hook.remove()
+        return shown.pop()[0]
+
+    w_dim = len(COMOD.gan.w_avg)
+    z = torch.randn(COMOD.gan.z_dim, generator=seeded(3))
+    with torch.no_grad():
+        w = COMOD.gan.mapping(z[None])[0]
+    whole = ws_of(1.0)
+    for psi in (1.0, 0.4, 0.0):
+        ws = ws_of(psi)
+        expected = COMOD.gan.w_avg + psi * (w - COMOD.gan.w_avg)
+        torch.testing.assert_close(ws[0, :, :w_dim], expected.expand(len(ws[0]), -1))
+        assert torch.equal(ws[..., w_dim:], whole[..., w_dim:])  # what the picture says stays
+        varied = ws_of(psi, noise_mode="const", variation=0.5)
+        moved = varied - ws_of(psi, noise_mode="const")
+        expected = 0.5 * psi * (w - COMOD.gan.w_avg)
+        torch.testing.assert_close(moved[0, 0, :w_dim], expected, atol=1e-6, rtol=1e-4)
+    for psi in (-0.1, 1.5, "1"):
+        with pytest.raises(ValueError, match="truncation_psi is .*expected a number from 0 to 1"):
+            COMOD(**call, truncation_psi=psi)
+
+
 def test_the_pipeline_shows_what_the_network_makes():
     image = torch.rand(2, 3, 32, 32, generator=seeded(0)) * 2 - 1
     mask = torch.zeros(2, 1, 32, 32)

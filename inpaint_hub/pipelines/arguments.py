@@ -50,9 +50,10 @@ def check_arguments(arguments: dict) -> None:
                 f"padding_mask_crop={arguments['padding_mask_crop']} and context={context} "
                 "both say how much to cut out around a hole; give one of them"
             )
-    variation = arguments["variation"]
-    if not isinstance(variation, Real) or not 0 <= variation <= 1:
-        raise ValueError(f"variation is {variation!r}, expected a number from 0 to 1")
+    for name in ("variation", "truncation_psi"):
+        share = arguments.get(name, 1.0)
+        if not isinstance(share, Real) or not 0 <= share <= 1:
+            raise ValueError(f"{name} is {share!r}, expected a number from 0 to 1")
     for name, choices in CHOICES.items():
         if arguments[name] not in choices:
             raise ValueError(f"{name} is {arguments[name]!r}, expected one of {choices}")

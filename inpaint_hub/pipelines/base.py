@@ -192,15 +192,17 @@ class InpaintPipeline(HubPipeline):
         latent: FWLatent,
         variation: float,
         generator: torch.Generator | list[torch.Generator] | None = None,
+        truncation_psi: float = 1.0,
     ) -> FWLatent:
         """The latents, ws moved by `variation` times the offset of a random w from the mean latent.
 
-        generator: one torch.Generator, or a list with one for each latent.
+        generator: one torch.Generator, or a list with one for each latent. truncation_psi: share of
+            its way from the mean to which the random w is pulled first.
         """
         if variation == 0:
             return latent
         offsets = self.random_offsets(len(latent.ws), generator)
-        return latent._replace(ws=latent.ws + variation * offsets[:, None])
+        return latent._replace(ws=latent.ws + variation * truncation_psi * offsets[:, None])
 
     def random_offsets(
         self, count: int, generator: torch.Generator | list[torch.Generator] | None = None
@@ -219,10 +221,12 @@ class InpaintPipeline(HubPipeline):
         latent: FWLatent,
         noise_mode: str = "const",
         generator: torch.Generator | list[torch.Generator] | None = None,
+        truncation_psi: float = 1.0,
         **options: Any,
     ) -> torch.Tensor | tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """FWLatent of K latents -> the GAN's pictures [K,3,s,s], unbounded around [-1,1].
 
+        truncation_psi: of the random w that a pipeline draws here; this one draws none.
         options: as SynthesisNetwork.forward's (return_features).
         """
         return woken(self.gan).synthesis(
@@ -241,10 +245,11 @@ class InpaintPipeline(HubPipeline):
         mask: torch.Tensor,
         noise_mode: str = "const",
         generator: torch.Generator | list[torch.Generator] | None = None,
+        truncation_psi: float = 1.0,
     ) -> dict:
         """{name: tensor [K,...]}: the output's fields for K windows, given their latents and what
         the networks see of them. `generated`, [K,3,s,s] around [-1,1], is what fills the holes."""
-        return {"generated": self.generate(latent, noise_mode, generator)}
+        return {"generated": self.generate(latent, noise_mode, generator, truncation_psi)}
 
     def composite(
         self,
@@ -316,6 +321,7 @@ class InpaintPipeline(HubPipeline):
         blend: str | None = None,
         context: float | None = None,
         texture: str = "none",
+        truncation_psi: float = 1.0,
         encode_options: dict | None = None,
     ) -> InpaintOutput | tuple:
         """Fill the white part of mask_image; every value outside it is returned bit for bit.
@@ -356,6 +362,8 @@ class InpaintPipeline(HubPipeline):
                 "patches" (copies of the picture, in a part of the network's colors) | "auto" (the
                 better of the two). Colors are matched first, by "gp" where blend is "none". The
                 generator, if one is given, then also draws the search's seed.
+            truncation_psi: random w, those of `variation` and those that CoModGAN and InvertFill's
+                noise levels draw, are pulled to this share of their way from the mean, 0 to 1.
             encode_options: {name: value} that encode is given too; what they are is the pipeline's.
 
         Returns: InpaintOutput, or the pipeline's own kind of it.
@@ -377,6 +385,7 @@ class InpaintPipeline(HubPipeline):
                 "mask_blur": mask_blur,
                 "noise_mode": noise_mode,
                 "variation": variation,
+                "truncation_psi": truncation_psi,
                 "blend": blend,
                 "context": context,
                 "texture": texture,
@@ -405,7 +414,9 @@ class InpaintPipeline(HubPipeline):
             return self._output(return_dict, images=latent, generated=None)
         # What is copied from where can turn on a last digit.
         apart = texture != "none"
-        rendered = self.answer(prepared, samples, generator, noise_mode, variation, latents, apart)
+        rendered = self.answer(
+            prepared, samples, generator, noise_mode, variation, latents, apart, truncation_psi
+        )
         chosen = []
         filled = self.composite(
             prepared,
@@ -448,6 +459,7 @@ class InpaintPipeline(HubPipeline):
         variation: float = 0.0,
         latents: FWLatent | None = None,
         apart: bool = False,
+        truncation_psi: float = 1.0,
     ) -> dict:
         """What `render` returns for all K windows, `samples` answers of one window in a row.
 
@@ -463,9 +475,9 @@ class InpaintPipeline(HubPipeline):
             if isinstance(noise, list):
                 own = noise[part.start * samples : part.stop * samples]
             latent = self._latent(prepared, latents, part).repeat(samples)
-            latent = self.vary(latent, variation, own)
+            latent = self.vary(latent, variation, own, truncation_psi)
             seen = [x.repeat_interleave(samples, dim=0) for x in prepared.masked(part)]
-            parts.append(self.render(latent, *seen, noise_mode, own))
+            parts.append(self.render(latent, *seen, noise_mode, own, truncation_psi))
         return joined(parts)
 
     def _output(self, return_dict: bool, **values: Any) -> InpaintOutput | tuple:

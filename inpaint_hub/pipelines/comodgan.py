@@ -34,8 +34,8 @@ class CoModGANPipeline(InpaintPipeline):
         """Of w alone: the encoder's code says what the picture shows, and stays."""
         return F.pad(super().random_offsets(count, generator), (0, self.gan.global_dim))
 
-    def generate(self, latent, noise_mode="const", generator=None, **options):
+    def generate(self, latent, noise_mode="const", generator=None, truncation_psi=1.0, **options):
         """As InpaintPipeline's; noise_mode "random" draws z too."""
         if noise_mode == "random":
-            latent = self.vary(latent, 1.0, generator)
+            latent = self.vary(latent, 1.0, generator, truncation_psi)
         return super().generate(latent, noise_mode, generator, **options)

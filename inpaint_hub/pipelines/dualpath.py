@@ -70,10 +70,12 @@ class DualPathPipeline(InpaintPipeline):
         super().__init__()
         self.register_networks(encoder=encoder, gan=gan, inpainter=inpainter)
 
-    def render(self, latent, masked_image, mask, noise_mode="const", generator=None):
+    def render(
+        self, latent, masked_image, mask, noise_mode="const", generator=None, truncation_psi=1.0
+    ):
         """As the base's; `inverted` and `offsets` as DualPathOutput's."""
         inverted, semantic_features = self.generate(
-            latent, noise_mode, generator, return_features=True
+            latent, noise_mode, generator, truncation_psi, return_features=True
         )
         dtype = self.inpainter.dtype
         generated, offsets = self.inpainter(

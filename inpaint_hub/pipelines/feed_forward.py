@@ -35,8 +35,10 @@ class FeedForwardPipeline(InpaintPipeline):
         """An FWLatent of no style vectors."""
         return FWLatent(masked_image.new_zeros(len(mask), 0, 0))
 
-    def vary(self, latent, variation, generator=None):
+    def vary(self, latent, variation, generator=None, truncation_psi=1.0):
         return latent
 
-    def render(self, latent, masked_image, mask, noise_mode="const", generator=None):
+    def render(
+        self, latent, masked_image, mask, noise_mode="const", generator=None, truncation_psi=1.0
+    ):
         return {"generated": self.inpainter(masked_image, mask)}

@@ -17,9 +17,9 @@ class InvertFillPipeline(InpaintPipeline):
         super().__init__()
         self.register_networks(encoder=encoder, gan=gan)
 
-    def generate(self, latent, noise_mode="const", generator=None, **options):
+    def generate(self, latent, noise_mode="const", generator=None, truncation_psi=1.0, **options):
         """As InpaintPipeline's; noise_mode "random" draws what co-modulates, too."""
         if noise_mode == "random" and self.encoder.noise_levels != "none":
-            offsets = self.random_offsets(len(latent.ws), generator)
+            offsets = truncation_psi * self.random_offsets(len(latent.ws), generator)
             latent = latent._replace(ws=self.encoder.co_modulate(latent.ws, offsets))
         return super().generate(latent, noise_mode, generator, **options)
