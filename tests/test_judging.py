@@ -148,10 +148,11 @@ def test_the_best_weights_are_released(place, tmp_path, judged):
     assert all(torch.equal(kept[k], released[k]) for k in kept)
     last = load_file(done / "checkpoint-5" / "model.safetensors")
     assert not any(torch.equal(last[k], v) for k, v in released.items() if k.endswith(".const"))
-    assert (
-        f"Released are the weights of step {best}, the best by fd_random"
-        in (done / "README.md").read_text()
-    )
+    card = (done / "README.md").read_text()
+    assert f"Released are the weights of step {best}, the best by fd_random" in card
+    terms, quality = card.split("## Quality")
+    assert "never trained on; the weights were chosen by them." in quality
+    assert f"| fd_random | {lines[best]:.4g} |" in quality and "fd_random |" not in terms
 
 
 def test_a_run_that_goes_on_forgets_what_was_judged_after_its_checkpoint(tmp_path):

@@ -3,6 +3,7 @@
 import inspect
 import io
 import json
+import re
 import shutil
 
 import numpy as np
@@ -23,6 +24,7 @@ from inpaint_hub import (
     StyleGAN2Pipeline,
     load_pipeline,
 )
+from inpaint_hub.pipelines.repository import PAPERS, HubPipeline
 from inpaint_hub.pipelines.windows import window_groups
 
 TINY = {"resolution": 32, "w_dim": 16, "channel_base": 256, "channel_max": 16}
@@ -738,3 +740,43 @@ def test_folders_that_are_no_pipelines_are_errors(tmp_path):
         (tmp_path / "model_index.json").write_text(index)
         with pytest.raises(ValueError, match="InvertFillPipeline"):
             load_pipeline(tmp_path)
+
+
+class CardExample:
+    """The Python of a card, to be run beside photo.png and mask.png."""
+
+    def __init__(self, card, place):
+        (self.code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+        self.place = place
+        photo().save(place / "photo.png")
+        mask_of(middle_hole()).save(place / "mask.png")
+
+    def run(self, monkeypatch):
+        monkeypatch.chdir(self.place)
+        exec(compile(self.code, "card", "exec"), {})
+
+
+def test_the_example_of_a_saved_pipelines_card_runs(pipe, tmp_path, monkeypatch):
+    pipe.save_pretrained(tmp_path / "saved")
+    card = (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
+    assert "<this repository>" in card
+    CardExample(card.replace("<this repository>", "saved"), tmp_path).run(monkeypatch)
+    with Image.open(tmp_path / "filled.png") as filled:
+        known = ~middle_hole()
+        assert np.array_equal(np.array(filled)[known], np.array(photo())[known])
+    for name in pipe.papers:
+        assert f"[{name}](https://" in card
+
+
+def test_every_pipeline_names_its_papers():
+    classes, found = [HubPipeline], []
+    while classes:
+        found += (now := [c for cls in classes for c in cls.__subclasses__()])
+        classes = now
+    named = [cls for cls in found if cls.__module__.startswith("inpaint_hub") and cls.papers]
+    assert {cls.__name__ for cls in found if cls not in named} <= {
+        "InpaintPipeline",
+        "SearchPipeline",
+        "AutoInpaintPipeline",
+    }
+    assert {name for cls in named for name in cls.papers} == set(PAPERS)

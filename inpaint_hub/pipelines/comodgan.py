@@ -16,6 +16,8 @@ class CoModGANPipeline(InpaintPipeline):
 
     model_cpu_offload_seq = "gan"
 
+    papers = ("CoModGAN", "StyleGAN2")
+
     def __init__(self, gan: CoModGANGenerator):
         super().__init__()
         self.register_networks(gan=gan)

@@ -61,6 +61,8 @@ class DualPathPipeline(InpaintPipeline):
     output_class = DualPathOutput
     shared_settings = {"inpainter": ("channel_base", "channel_max")}
 
+    papers = ("Dual-path", "pSp", "StyleGAN2")
+
     def __init__(
         self,
         encoder: PSPEncoder | InvertFillEncoder,

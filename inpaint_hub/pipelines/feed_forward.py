@@ -14,6 +14,8 @@ class FeedForwardPipeline(InpaintPipeline):
 
     model_cpu_offload_seq = "inpainter"
 
+    papers = ("Dual-path",)
+
     def __init__(self, inpainter: DualPathInpainter):
         super().__init__()
         if inpainter.fusion_resolutions:

@@ -13,6 +13,8 @@ class InvertFillPipeline(InpaintPipeline):
     several results for one hole then differ visibly.
     """
 
+    papers = ("InvertFill", "StyleGAN2")
+
     def __init__(self, encoder: InvertFillEncoder, gan: StyleGAN2Generator):
         super().__init__()
         self.register_networks(encoder=encoder, gan=gan)

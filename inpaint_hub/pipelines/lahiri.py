@@ -8,6 +8,8 @@ from inpaint_hub.stylegan2 import StyleGAN2Generator
 class LahiriPipeline(InpaintPipeline):
     """Fills holes with the picture of a z predicted in one pass (Lahiri et al., CVPR 2020)."""
 
+    papers = ("Prior Guided GAN Based Semantic Inpainting", "StyleGAN2")
+
     def __init__(self, encoder: LahiriEncoder, gan: StyleGAN2Generator):
         super().__init__()
         self.register_networks(encoder=encoder, gan=gan)

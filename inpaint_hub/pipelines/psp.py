@@ -9,6 +9,8 @@ class PSPPipeline(InpaintPipeline):
     """Fills holes with pSp's inversion into W+ (pixel2style2pixel, CVPR 2021) of the masked
     picture."""
 
+    papers = ("pSp", "StyleGAN2")
+
     def __init__(self, encoder: PSPEncoder, gan: StyleGAN2Generator):
         super().__init__()
         self.register_networks(encoder=encoder, gan=gan)

@@ -25,6 +25,17 @@ pipeline_loading_utils.LOADABLE_CLASSES["inpaint_hub"] = REGISTRATION
 pipeline_loading_utils.ALL_IMPORTABLE_CLASSES.update(REGISTRATION)
 
 INDEX = "model_index.json"
+PAPERS = {  # where those are that the classes name
+    "CoModGAN": "https://arxiv.org/abs/2103.10428",
+    "Dual-path": "https://openaccess.thecvf.com/content/CVPR2022/html/Wang_Dual-Path_Image_Inpainting_With_Auxiliary_GAN_Inversion_CVPR_2022_paper.html",
+    "Image2StyleGAN": "https://arxiv.org/abs/1904.03189",
+    "InvertFill": "https://arxiv.org/abs/2208.11850",
+    "Prior Guided GAN Based Semantic Inpainting": "https://openaccess.thecvf.com/content_CVPR_2020/html/Lahiri_Prior_Guided_GAN_Based_Semantic_Inpainting_CVPR_2020_paper.html",
+    "Semantic Image Inpainting with Deep Generative Models": "https://arxiv.org/abs/1607.07539",
+    "StyleGAN2": "https://arxiv.org/abs/1912.04958",
+    "mGANprior": "https://arxiv.org/abs/1912.07116",
+    "pSp": "https://arxiv.org/abs/2008.00951",
+}
 SIZES = ("resolution", "w_dim", "z_dim")  # that every component shares with the generator
 
 
@@ -45,6 +56,7 @@ class HubPipeline(DiffusionPipeline):
     tags = ("inpainting", "gan-inversion", "image-inpainting")
     # The card's example: its imports, what follows on `pipe`, and what may be relied on.
     usage_imports = usage = promise = ""
+    papers = ()  # that it was written from: names in PAPERS
     # {component: settings, beside SIZES, that it must have in common with the generator}
     shared_settings = {}
 
@@ -239,6 +251,11 @@ class HubPipeline(DiffusionPipeline):
                 **push_options,
             )
 
+    def paper_line(self):
+        """Links to the papers, as the Hub finds them in a card."""
+        links = ", ".join(f"[{name}]({PAPERS[name]})" for name in self.papers)
+        return f"Written from: {links}.\n\n" if links else ""
+
     def model_card(self, repo_id=None):
         """README.md of a saved pipeline; training data and terms are the trainer's to add."""
         name = type(self).__name__
@@ -247,6 +264,7 @@ class HubPipeline(DiffusionPipeline):
             f"tags: [{', '.join(self.tags)}]\n---\n\n"
             f"# {name}, {self.resolution} px\n\n"
             f"{inspect.cleandoc(type(self).__doc__)}\n\n"
+            f"{self.paper_line()}"
             "```python\n"
             f"from inpaint_hub import {name}\n"
             f"{self.usage_imports}"

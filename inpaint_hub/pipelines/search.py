@@ -186,6 +186,7 @@ class WPlusSearchPipeline(SearchPipeline):
     """
 
     takes_init_encoder = True
+    papers = ("Image2StyleGAN", "StyleGAN2")
 
     def __init__(
         self,
@@ -233,6 +234,8 @@ class YehPipeline(SearchPipeline):
 
     default_blend = "poisson"
 
+    papers = ("Semantic Image Inpainting with Deep Generative Models", "StyleGAN2")
+
     def __init__(
         self,
         gan: StyleGAN2Generator,
@@ -268,6 +271,8 @@ class MGANPriorPipeline(SearchPipeline):
 
     perceptual_weight counts where the call is given a perceptual_network.
     """
+
+    papers = ("mGANprior", "StyleGAN2")
 
     def __init__(
         self,

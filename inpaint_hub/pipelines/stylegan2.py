@@ -25,6 +25,8 @@ class StyleGAN2Pipeline(HubPipeline):
     tags = ("stylegan2",)
     usage = 'pipe(num_images=1, truncation_psi=0.7).images[0].save("picture.png")\n'
 
+    papers = ("StyleGAN2",)
+
     def __init__(self, gan: StyleGAN2Generator):
         super().__init__()
         self.register_networks(gan=gan)

@@ -160,7 +160,7 @@ class Run:
         self.states = {"progress": self.progress, **self.method.states}
         if resumed is not None:
             self.resume(resumed)
-        self.judge, self.best = None, None
+        self.judge, self.best, self.quality = None, None, {}
         if config.validation_network and self.accelerator.is_main_process:
             self.appoint_judge(resumed is not None)
 
@@ -338,7 +338,8 @@ class Run:
                     check_finite(last_values, progress.step, self.output_dir)
                     if judging and self.judge is not None:  # before a checkpoint of this step
                         with clock.stopped():
-                            last_values |= self.judged()
+                            self.quality = self.judged()
+                        last_values |= self.quality
                     accelerator.log({**last_values, **clock.read()}, step=progress.step)
                     for warning in self.method.warnings(last_values):
                         if not warned:
@@ -381,6 +382,7 @@ def train(config):
         return output_dir
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        release(run.method, config, output_dir, run.progress.step, values, run.best)
+        quality = (run.judge.identity, run.quality) if run.quality else None
+        release(run.method, config, output_dir, run.progress.step, values, run.best, quality)
     accelerator.end_training()
     return output_dir

@@ -35,11 +35,12 @@ def prepare_upload(config, output_dir):
     )
 
 
-def release(method, config, output_dir, step, values, best=None):
+def release(method, config, output_dir, step, values, best=None, quality=None):
     """Write the finished pipeline with its card, and upload it where that is asked for.
 
     values: {name: float}, the last logged terms; best: judging.Best, whose weights take the place
-    of the last ones. A README.md that was not written here stays.
+    of the last ones; quality: the judge's identity and {name: float} of the last weights. A
+    README.md that was not written here stays.
     """
     card = output_dir / hub.CARD
     own = card.is_file() and MARK not in card.read_text(**TEXT)
@@ -50,12 +51,13 @@ def release(method, config, output_dir, step, values, best=None):
         chosen = best.record if best is not None else None
         if chosen is not None:
             best.release(output_dir)
+            quality = chosen["identity"], chosen["values"]
         grids = sorted((output_dir / "samples").glob("step-*.png"))
         if grids:
             shutil.copyfile(grids[-1], output_dir / SAMPLES)
         if not own:
             text = training_card(
-                pipeline, method, config, step, values, bool(grids), repo_id, chosen
+                pipeline, method, config, step, values, bool(grids), repo_id, chosen, quality
             )
             card.write_text(text, **TEXT)
         names = list(pipeline.components)
@@ -71,10 +73,13 @@ def release(method, config, output_dir, step, values, best=None):
         )
 
 
-def training_card(pipeline, method, config, step, values, with_samples, repo_id, chosen=None):
+def training_card(
+    pipeline, method, config, step, values, with_samples, repo_id, chosen=None, quality=None
+):
     """README.md: how to use the pipeline, what it was trained on, how, and what came of it.
 
-    chosen: the record of the best weights, where those are released.
+    chosen: the record of the best weights, where those are released; quality: the judge's identity
+    and {name: float} of those that are released.
     """
     card = pipeline.model_card(repo_id if config.push_to_hub else None)
     if config.dataset_name and hub.HUB_ID.fullmatch(config.dataset_name):
@@ -96,9 +101,17 @@ def training_card(pipeline, method, config, step, values, with_samples, repo_id,
         )
     lines.append("Hyper-parameters that differ from the defaults of `TrainConfig`:")
     lines.append(table(("field", "value"), changed_fields(config)))
+    values = {k: v for k, v in values.items() if quality is None or k not in quality[1]}
     if values:
         lines.append("Terms at the last logged step (training batches, not a measure of quality):")
         lines.append(table(("term", "value"), [(k, f"{v:.4g}") for k, v in values.items()]))
+    if quality is not None:
+        identity, numbers = quality
+        lines.append(
+            f"## Quality\n\nBy {identity}, which were never trained on"
+            + ("; the weights were chosen by them." if chosen is not None else ".")
+        )
+        lines.append(table(("metric", "value"), [(k, f"{v:.4g}") for k, v in numbers.items()]))
     if with_samples:
         lines.append(f"## Samples\n\n![samples]({SAMPLES})")
     return "\n\n".join(lines) + "\n"
