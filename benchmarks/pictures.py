@@ -9,6 +9,7 @@ docs/samples.png: four answers to one hole; with noise alone, and with variation
 blended (gp).
 docs/failures.png: what the weights cannot do; masked, filled (gp), original, one column for each
 case.
+weights/*/sample.jpg, with --cards and nothing else: what the weights' cards show.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import torch
 from diffusers.utils import make_image_grid
 from PIL import Image, ImageOps
 
-from inpaint_hub import default_pipeline, load_pipeline
+from inpaint_hub import StyleGAN2Pipeline, default_pipeline, load_pipeline
 from inpaint_hub.evaluation.classical import telea
 from inpaint_hub.evaluation.pairs import masked_picture
 from inpaint_hub.masks import box, mask_in_band, outpainting
@@ -77,6 +78,23 @@ def grid(rows, side):
     return make_image_grid(pictures, rows=len(rows), cols=len(rows[0]))
 
 
+def card_picture(folder, side=192):
+    """An example masked, filled (gp) and as it was; of a generator, pictures of the first seeds."""
+    if not (folder / "encoder").is_dir():
+        pipe = StyleGAN2Pipeline.from_pretrained(folder)
+        draws = [torch.Generator().manual_seed(seed) for seed in range(6)]
+        pictures = [pipe(truncation_psi=0.7, generator=draw).images[0] for draw in draws]
+        return grid([[np.asarray(picture) for picture in pictures]], side)
+    pipe = load_pipeline(folder)
+    photo = "rocket.jpg" if "scenes" in folder.name else "face.png"
+    pixels = square(photo)
+    given = Image.open(ROOT / "examples" / EXAMPLES[photo]).convert("L")
+    mask = np.asarray(ImageOps.fit(given, pixels.shape[1::-1])) > 127
+    pictures = [masked_picture(pixels, mask), filled(pipe, pixels, mask, blend="gp"), pixels]
+    shown = [Image.fromarray(p).resize((side, side), Image.Resampling.LANCZOS) for p in pictures]
+    return make_image_grid(shown, rows=1, cols=len(shown))
+
+
 def before_after(height=300):
     """The examples' photos: above with their holes in red, below filled."""
     pipe, columns = default_pipeline(), []
@@ -108,7 +126,12 @@ def main():
         help="the pipeline that gives several answers",
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cards", action="store_true", help="the pictures of weights/ alone")
     arguments = parser.parse_args()
+    if arguments.cards:
+        for index in sorted((ROOT / "weights").glob("*/model_index.json")):
+            card_picture(index.parent).save(index.parent / "sample.jpg", quality=88)
+        return
     ours = load_pipeline(arguments.model)
     baselines = [load_pipeline(path) for path in arguments.baselines]
     face = Image.open(FACE).convert("RGB")

@@ -1,5 +1,7 @@
 """The bundled weights: complete, small, licensed, and worth using."""
 
+import re
+import shutil
 from itertools import combinations
 from pathlib import Path
 
@@ -60,10 +62,40 @@ def test_they_are_small_and_state_their_terms(name):
     folder = ROOT / "weights" / name
     files = [p for p in folder.rglob("*") if p.is_file()]
     assert sum(p.stat().st_size for p in files) <= LARGEST_BYTES[folder.name]
-    assert {p.suffix for p in files} <= {".json", ".md", ".safetensors"}
+    assert {p.suffix for p in files} == {".json", ".md", ".safetensors", ".jpg"}
     assert "_name_or_path" not in (folder / "model_index.json").read_text()
     card = (folder / "README.md").read_text()
     assert "non-commercial" in card and "license_name" in card
+
+
+@pytest.mark.parametrize("name", sorted(LARGEST_BYTES))
+def test_their_cards_show_a_picture_papers_and_figures_of_the_results(name):
+    folder = ROOT / "weights" / name
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    with Image.open(folder / re.search(r"!\[.+\]\((.+)\)", card)[1]) as picture:
+        assert picture.height == 192 and picture.width in (3 * 192, 6 * 192)
+    rows = re.findall(r"^\| (.*%\)?) \| (\d.*) \|$", card, re.MULTILINE)
+    assert rows or name == "stylegan2-faces-128"
+    linked = set(re.findall(r"\[([^]]+)\]\(https://", card))
+    assert linked == set(load_pipeline(folder).papers if rows else StyleGAN2Pipeline.papers)
+    results = "".join(p.read_text() for p in (ROOT / "docs" / "results").glob("*.md"))
+    results = results.replace("**", "")  # the best of a column
+    for _, cells in rows:
+        assert all(cell in results for cell in cells.split(" | "))
+
+
+@pytest.mark.parametrize("name", sorted(LARGEST_BYTES))
+def test_their_cards_examples_run(name, tmp_path, monkeypatch):
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "weights" / name / "README.md").read_text(), re.DOTALL
+    )
+    shutil.copy(ROOT / "examples" / "face.png", tmp_path / "photo.png")
+    shutil.copy(ROOT / "examples" / "face_mask.png", tmp_path / "mask.png")
+    (tmp_path / "weights").symlink_to(ROOT / "weights")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, name, "exec"), {})
+    made = {p.name for p in tmp_path.iterdir()} - {"photo.png", "mask.png", "weights"}
+    assert made >= ({"picture.png"} if name == "stylegan2-faces-128" else {"filled.png"})
 
 
 @pytest.mark.parametrize("name", sorted(LARGEST_ERROR))
