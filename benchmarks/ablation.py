@@ -79,14 +79,13 @@ TABLES = {
 def chosen_arms(arguments):
     """{arm: its fields} of --arms, all if not given.
 
-    Raises: ValueError for unknown ones, or where the whole method is not among them.
+    Raises: ValueError for unknown ones, or only one.
     """
     ablation = TABLES[arguments.table]
-    chosen = arguments.arms or list(ablation.arms)
-    if not {ablation.whole} <= set(chosen) <= set(ablation.arms):
+    chosen = set(arguments.arms or ablation.arms)
+    if not chosen <= set(ablation.arms) or len(chosen) < 2:
         raise ValueError(
-            f"--arms is {chosen}, expected some of {list(ablation.arms)}, {ablation.whole} among "
-            "them: the others are compared with it"
+            f"--arms is {arguments.arms}, expected at least two of {list(ablation.arms)}"
         )
     return {arm: fields for arm, fields in ablation.arms.items() if arm in chosen}
 
@@ -166,14 +165,16 @@ def ablate(arguments, flags, train=train_apart):
     arena = Arena(methods, scorer, output / "evaluation")
     judged = [arena.judge(each) for each in pairs]
     arms = chosen_arms(arguments)
+    # What the others are compared with: the whole method, or what is nearest to it.
+    whole = ablation.whole if ablation.whole in arms else list(arms)[-1]
     names = {arm: [run.name for run in runs if run.arm == arm] for arm in arms}
-    tables = {j.band: over_seeds(j, names, ablation.whole) for j in judged}
+    tables = {j.band: over_seeds(j, names, whole) for j in judged}
     varied = {"seed"}.union(*ablation.arms.values())
     batch = config.train_batch_size * config.gradient_accumulation_steps
     report = {
         "title": f"{ablation.title}, small-scale",
         "arms": arms,
-        "whole": ablation.whole,
+        "whole": whole,
         "budget": f"{config.max_train_steps} steps of {batch} pictures at {resolution} px",
         "data": Path(config.train_data_dir).resolve().name,
         "pipeline": Path(config.pretrained_model_name_or_path).name,

@@ -104,15 +104,16 @@ def test_runs_of_one_seed_differ_in_the_fields_of_the_arms_alone(table, tmp_path
     assert {run.config.max_train_steps for run in runs} == {2}
 
 
-def test_arms_can_be_chosen_and_the_whole_method_is_always_one(tmp_path):
+def test_arms_can_be_chosen(tmp_path):
     def planned(*arms):
         line = command("invertfill", tmp_path, tmp_path, tmp_path / "out", "--arms", *arms)
         return planned_runs(*build_parser().parse_known_args(line))
 
     runs = planned("fw+-sml-pm", "fw+")
     assert [run.name for run in runs] == [f"{a} seed {n}" for n in (0, 1) for a in ("fw+", WHOLE)]
+    assert {run.arm for run in planned("fw+", "fw+-sml")} == {"fw+", "fw+-sml"}
     for arms in (["fw+"], [WHOLE, "fw"]):
-        with pytest.raises(ValueError, match="expected some of .*fw\\+-sml-pm"):
+        with pytest.raises(ValueError, match="expected at least two of .*fw\\+-sml-pm"):
             planned(*arms)
 
 
