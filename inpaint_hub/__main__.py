@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from inpaint_hub import default_pipeline, folders, load_pipeline, provenance
 from inpaint_hub.allocator import tune_allocator
 from inpaint_hub.blending import BLENDS
-from inpaint_hub.pipelines.router import FACES
+from inpaint_hub.pipelines.routes import FACES
 from inpaint_hub.texture import TEXTURES
 
 
@@ -49,6 +49,13 @@ def build_parser():
         metavar="FILE",
         help="print by which pipeline, seed and settings a picture was filled, and end",
     )
+    _add_files(parser)
+    _add_fill(parser)
+    _add_run(parser)
+    return parser
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image", required=True, type=Path, help="picture, or a folder of pictures"
     )
@@ -61,14 +68,9 @@ def build_parser():
     parser.add_argument(
         "--output", required=True, type=Path, help="file to write (.png, .tif, .bmp), or a folder"
     )
-    parser.add_argument(
-        "--model",
-        help="folder or Hub id of a pipeline (default: the bundled one for any photo)",
-    )
-    parser.add_argument(
-        "--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, mps"
-    )
-    parser.add_argument("--local_files_only", action="store_true", help="never ask the Hub")
+
+
+def _add_fill(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--padding_mask_crop", type=natural, help="cut each hole out with so many px around it"
     )
@@ -108,6 +110,17 @@ def build_parser():
     )
     parser.add_argument("--invert_mask", action="store_true", help="black is repainted, not white")
     parser.add_argument("--seed", type=seed, help="draw the generator's noise from this seed")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        help="folder or Hub id of a pipeline (default: the bundled one for any photo)",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, mps"
+    )
+    parser.add_argument("--local_files_only", action="store_true", help="never ask the Hub")
     parser.add_argument(
         "--overwrite", action="store_true", help="of a folder: fill again what is there already"
     )
@@ -129,7 +142,6 @@ def build_parser():
         default=True,
         help="let glibc keep large blocks of memory in the process: faster on CPUs",
     )
-    return parser
 
 
 def natural(text):

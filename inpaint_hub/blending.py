@@ -5,6 +5,7 @@ and leaves a fill that already continues the known pixels as it is.
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
@@ -24,7 +25,7 @@ SEAM_TOLERANCE = 1e-3  # a quarter of a grey level
 MAX_SOLVER_STEPS = 200
 
 
-def dilate(mask, radius_px):
+def dilate(mask: np.ndarray, radius_px: int) -> np.ndarray:
     """The hole grown by a square of radius_px in all directions; what it gains is repainted too."""
     radius_px = min(radius_px, max(mask.shape))  # beyond is nothing
     if radius_px == 0 or not mask.any():
@@ -32,7 +33,7 @@ def dilate(mask, radius_px):
     return ndimage.maximum_filter(mask, size=2 * radius_px + 1)
 
 
-def feather(mask, radius_px):
+def feather(mask: np.ndarray, radius_px: int) -> np.ndarray:
     """Weights of the fill, float32 [H,W]: rising inside the hole from its border to 1 at radius_px,
     0 outside."""
     weight = mask.astype(np.float32)
@@ -44,7 +45,7 @@ def feather(mask, radius_px):
     return weight
 
 
-def _holes_with_rims(mask):
+def _holes_with_rims(mask: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
     """(slices, bool array of their shape, True = this hole) for each hole.
 
     The slices are its bounding box with one pixel around it: the nearest known pixel of every one
@@ -58,7 +59,7 @@ def _holes_with_rims(mask):
         yield part, labels[part] == label
 
 
-def feathered(rgb, known, mask, radius_px):
+def feathered(rgb: np.ndarray, known: np.ndarray, mask: np.ndarray, radius_px: int) -> np.ndarray:
     """`rgb` with a soft rim: inside the hole near its border it fades into the nearest known
     colour.
 
@@ -75,7 +76,9 @@ def feathered(rgb, known, mask, radius_px):
     return soft
 
 
-def blend_fill(rgb, known, mask, blend, radius_px=0):
+def blend_fill(
+    rgb: np.ndarray, known: np.ndarray, mask: np.ndarray, blend: str, radius_px: int = 0
+) -> np.ndarray:
     """The fill `rgb`, changed inside the hole so that it meets the known colours.
 
     rgb, known: float32 [H,W,3] in [0,1]; outside the mask the result means nothing, it is never
@@ -96,7 +99,7 @@ def blend_fill(rgb, known, mask, blend, radius_px=0):
     return feathered(rgb, known, mask, radius_px)
 
 
-def laplacian_blended(rgb, known, mask):
+def laplacian_blended(rgb: np.ndarray, known: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Band by band: the finer the detail, the narrower the rim inside the hole in which the fill
     takes over (the Laplacian pyramid of Burt and Adelson, 1983).
 
@@ -124,18 +127,18 @@ def laplacian_blended(rgb, known, mask):
 BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16
 
 
-def _smoothed(array):
+def _smoothed(array: np.ndarray) -> np.ndarray:
     for axis in (0, 1):
         array = ndimage.convolve1d(array, BINOMIAL, axis=axis, mode="mirror")
     return array
 
 
-def _halved(array):
+def _halved(array: np.ndarray) -> np.ndarray:
     """[H,W,C] -> every second row and column of the smoothed array."""
     return np.ascontiguousarray(_smoothed(array)[::2, ::2])
 
 
-def _doubled(array, shape):
+def _doubled(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The smooth array of that shape whose every second row and column `array` weighs."""
     sparse = np.zeros(shape, np.float32)
     sparse[::2, ::2] = array
@@ -144,12 +147,12 @@ def _doubled(array, shape):
     return _smoothed(sparse) / _smoothed(weight)
 
 
-def poisson_blended(rgb, known, mask):
+def poisson_blended(rgb: np.ndarray, known: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The fill's gradients with the known colours at the border (Perez et al., 2003)."""
     return _corrected(rgb, known, mask, 0.0, 0.0)
 
 
-def gaussian_poisson_blended(rgb, known, mask):
+def gaussian_poisson_blended(rgb: np.ndarray, known: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """As poisson_blended, but held to the fill's own colours away from the border: the
     Gaussian-Poisson equation of GP-GAN (Wu et al., 2019; SPEC D psp_blend).
 
@@ -161,7 +164,9 @@ def gaussian_poisson_blended(rgb, known, mask):
     return _corrected(rgb, known, mask, COLOUR_WEIGHT / scale**2, COLOUR_SIGMA_PX * scale)
 
 
-def _corrected(rgb, known, mask, colour_weight, sigma_px):
+def _corrected(
+    rgb: np.ndarray, known: np.ndarray, mask: np.ndarray, colour_weight: float, sigma_px: float
+) -> np.ndarray:
     """rgb + u in each hole: u is what the border lacks of the known colours, carried inside by
     correction()."""
     result = rgb.copy()
@@ -172,7 +177,9 @@ def _corrected(rgb, known, mask, colour_weight, sigma_px):
     return result
 
 
-def _carried(values, border, hole, colour_weight, sigma_px):
+def _carried(
+    values: np.ndarray, border: np.ndarray, hole: np.ndarray, colour_weight: float, sigma_px: float
+) -> np.ndarray:
     """correction() at the hole's pixels [m,C], of sides above SOLVER_SIDE_PX in two parts: cell by
     cell on a coarser grid, and what the border's pixels have beyond, which fades over a cell."""
     cell_px = -(-max(hole.shape) // SOLVER_SIDE_PX)
@@ -199,7 +206,9 @@ def _carried(values, border, hole, colour_weight, sigma_px):
     return u[hole]
 
 
-def _cell_means(values, border, cell_px):
+def _cell_means(
+    values: np.ndarray, border: np.ndarray, cell_px: int
+) -> tuple[np.ndarray, np.ndarray]:
     """(means [k,C] of the values [n,C] in each cell that holds some, bool [h,w]: the k cells)."""
     height, width = (-(-n // cell_px) for n in border.shape)
     rows, columns = np.nonzero(border)
@@ -210,7 +219,7 @@ def _cell_means(values, border, cell_px):
     return np.stack(sums, axis=1) / number[used, None], used.reshape(height, width)
 
 
-def _enlarged(u, cell_px, shape):
+def _enlarged(u: np.ndarray, cell_px: int, shape: tuple[int, ...]) -> np.ndarray:
     """Cells [h,w,C] -> pixels [H,W,C], float32, bilinear between the cells' centres."""
     box = (0, 0, shape[1] / cell_px, shape[0] / cell_px)
     size, method = shape[::-1], Image.Resampling.BILINEAR
@@ -218,13 +227,15 @@ def _enlarged(u, cell_px, shape):
     return np.stack([np.asarray(p.resize(size, method, box)) for p in planes], axis=2)
 
 
-def _fast_room(shape, ends):
+def _fast_room(shape: tuple[int, int], ends: tuple[bool, bool]) -> list[tuple[int, int]]:
     """np.pad's widths that make the transform's sides products of small primes: room beyond the
     border hardly matters. None where the hole ends at the picture's edge, where u lies flat."""
     return [(0, 0 if end else fft.next_fast_len(n, real=True) - n) for n, end in zip(shape, ends)]
 
 
-def correction(values, border, colour_weight=0.0, sigma_px=0.0):
+def correction(
+    values: np.ndarray, border: np.ndarray, colour_weight: float = 0.0, sigma_px: float = 0.0
+) -> np.ndarray:
     """u, float32 [H,W,C], that has `values` [n,C] on the border's n pixels (bool [H,W]) and the
     least energy |grad u|^2 + colour_weight |G_sigma * u|^2 over the rectangle.
 
@@ -238,19 +249,21 @@ def correction(values, border, colour_weight=0.0, sigma_px=0.0):
     free_mean = energy[0, 0] == 0  # then a constant costs nothing: it is found apart
     inverse = np.where(energy > 0, 1 / np.where(energy > 0, energy, 1), 0).astype(np.float32)
 
-    def on_plane(sources):
+    def on_plane(sources: np.ndarray) -> np.ndarray:
         plane = np.zeros((len(sources), height, width), np.float32)
         plane[:, border] = sources
         return plane
 
-    def spread(sources):
+    def spread(sources: np.ndarray) -> np.ndarray:
         spectrum = fft.dctn(on_plane(sources), axes=(1, 2), norm="ortho", workers=-1)
         return fft.idctn(spectrum * inverse, axes=(1, 2), norm="ortho", workers=-1)
 
-    def centred(x):
+    def centred(x: np.ndarray) -> np.ndarray:
         return x - x.mean(axis=1, keepdims=True) if free_mean else x
 
-    def preconditioned(x):  # S itself among border pixels: halves the number of steps
+    def preconditioned(
+        x: np.ndarray,
+    ) -> np.ndarray:  # S itself among border pixels: halves the number of steps
         plane = on_plane(x)
         near = np.pad(plane, ((0, 0), (1, 1), (1, 1)), mode="edge")
         around = near[:, 2:, 1:-1] + near[:, :-2, 1:-1] + near[:, 1:-1, 2:] + near[:, 1:-1, :-2]
@@ -277,6 +290,6 @@ def correction(values, border, colour_weight=0.0, sigma_px=0.0):
     return u.transpose(1, 2, 0)
 
 
-def _laplacian_spectrum(length):
+def _laplacian_spectrum(length: int) -> np.ndarray:
     """Eigenvalues of the negative second difference with reflected ends, under the DCT-II."""
     return 2 - 2 * np.cos(np.pi * np.arange(length) / length)

@@ -5,7 +5,6 @@ arguments, and `model[.<variant>].safetensors`, possibly in shards. Loading is a
 """
 
 import inspect
-import json
 import math
 import re
 from collections.abc import Callable
@@ -30,16 +29,23 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import nn
+
+from inpaint_hub.weight_files import (
+    check_shapes,
+    finite_tensors,
+    names_in,
+    read_json,
+    shapes_in,
+    weight_files,
+    weights_stem,
+)
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 MAX_SHARD_SIZE = "5GB"  # huggingface_hub's own default
 CARD = "README.md"
 MOST_OF_A_SETTING = 1 << 16  # no side, width or number of layers is larger
 MOST_ENTRIES = 256  # of a list in a config
-NAMED = 3  # tensors that a message names
 REASONS = (  # from the most to the least specific class of error
     (LocalEntryNotFoundError, "the Hub cannot be reached; connect once, or give a local path"),
     (
@@ -50,10 +56,6 @@ REASONS = (  # from the most to the least specific class of error
     (EntryNotFoundError, "the repository has no such file; look at its list of files"),
     (Exception, "it could not be downloaded; try again, or give a local path"),
 )
-
-
-def weights_stem(variant: str | None) -> str:
-    return f"model.{variant}" if variant else "model"
 
 
 def _check_hub_id(repo: str | Path) -> None:
@@ -97,7 +99,7 @@ def find_file(repo: str | Path, filename: str, **options: Any) -> Path:
     if not (folder / filename).is_file():
         raise FileNotFoundError(
             f"no {filename} in {str(folder)!r}; expected the folder that save_pretrained wrote; "
-            f"files present: {_names(folder)}"
+            f"files present: {names_in(folder)}"
         )
     return folder / filename
 
@@ -121,7 +123,7 @@ def local_repository(
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(
             f"no config.json in {str(folder)!r}; expected a model folder with config.json and "
-            f"{stem}.safetensors; files present: {_names(folder)}"
+            f"{stem}.safetensors; files present: {names_in(folder)}"
         )
     return folder
 
@@ -132,10 +134,6 @@ def local_snapshot(repo_id: str | Path, **options: Any) -> Path:
     Raises: FileNotFoundError when it is neither cached nor to be had.
     """
     return _fetched(snapshot_download, repo_id, "the repository", **options)
-
-
-def _names(folder: Path) -> list[str] | str:
-    return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else "none, no such folder"
 
 
 class HubModel(
@@ -305,15 +303,15 @@ class HubModel(
         **model_kwargs: Any,
     ) -> Self:
         folder, stem = Path(model_id), weights_stem(variant)
-        files = _weight_files(folder, stem, variant)
+        files = weight_files(folder, stem, variant)
         shapes = {}
         for file in files:
-            shapes |= _shapes(file)
-        _check_shapes(cls._shapes_for(folder, model_kwargs), shapes, cls, files, strict)
+            shapes |= shapes_in(file)
+        check_shapes(cls._shapes_for(folder, model_kwargs), shapes, cls, files, strict)
         model = cls(**model_kwargs)
         state = {}
         for file in files:
-            state.update(_finite_tensors(file))
+            state.update(finite_tensors(file))
         model.load_state_dict(state, strict=strict)
         return model.to(device=device, dtype=dtype or torch_dtype).eval()
 
@@ -330,25 +328,6 @@ class HubModel(
                 f"made ({error}); expected the arguments it was saved with; download it again"
             ) from error
         return {name: tuple(tensor.shape) for name, tensor in state.items()}
-
-
-def read_json(file: Path, expected: str) -> dict:
-    """The dict in a JSON file; expected: what it should be, in words.
-
-    Raises: ValueError that names the file where it holds anything else.
-    """
-    try:
-        content = json.loads(Path(file).read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{str(file)!r} is not JSON ({error}); expected {expected}; was the download complete?"
-        ) from error
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"{str(file)!r} holds a {type(content).__name__}, expected {expected}, an object; "
-            "was the download complete?"
-        )
-    return content
 
 
 def check_setting(file: Path, name: str, value: object, kind: object) -> None:
@@ -380,130 +359,6 @@ def check_setting(file: Path, name: str, value: object, kind: object) -> None:
             f"{name} has {len(values)} entries in {str(file)!r}, expected {MOST_ENTRIES} at most; "
             "download the file again"
         )
-
-
-def _weight_files(folder: Path, stem: str, variant: str | None) -> list[Path]:
-    """The file, or the shards that its index names.
-
-    Raises: FileNotFoundError where one is missing; ValueError for an index that is none.
-    """
-    index = folder / f"{stem}.safetensors.index.json"
-    if not index.is_file():
-        file = folder / f"{stem}.safetensors"
-        if not file.is_file():
-            raise FileNotFoundError(
-                f"no {stem}.safetensors in {str(folder)!r}; expected it for variant={variant!r}; "
-                f"files present: {_names(folder)}"
-            )
-        return [file]
-    weight_map = read_json(index, "an index of shards").get("weight_map")
-    shards = weight_map.values() if isinstance(weight_map, dict) else [None]
-    if not shards or not all(isinstance(s, str) and Path(s).name == s for s in shards):
-        raise ValueError(
-            f"{str(index)!r} has no weight_map from tensors to files beside it; expected one; "
-            "download it again"
-        )
-    files = [folder / shard for shard in sorted(set(shards))]
-    for file in files:
-        if not file.is_file():
-            raise FileNotFoundError(
-                f"shard {file.name!r}, named by {index.name!r}, is missing in {str(folder)!r}"
-            )
-    return files
-
-
-def _shapes(file: Path) -> dict:
-    """{name: shape} of a safetensors file, by its header alone.
-
-    Raises: ValueError that says what the file is instead.
-    """
-    try:
-        with safe_open(file, "pt") as tensors:
-            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(
-            f"{str(file)!r} ({file.stat().st_size:,} bytes) {what_it_is(file)} ({error})"
-        ) from error
-
-
-def what_it_is(file: Path) -> str:
-    """What a file that is no whole safetensors file is, and what to do, in words."""
-    again = "download it again"
-    size = file.stat().st_size
-    with file.open("rb") as content:
-        start = content.read(1 << 20)
-    if size == 0:
-        return f"is empty, expected safetensors; {again}"
-    if start.startswith(b"version https://git-lfs"):
-        return (
-            "is a pointer of Git LFS, not the weights; run `git lfs pull` in its repository, or "
-            "load it by its Hub id"
-        )
-    if start.startswith((b"PK", b"\x80")):
-        return (
-            "is a PyTorch pickle, which may run code and is never loaded; convert it: "
-            "python -m inpaint_hub.convert"
-        )
-    if start.lstrip()[:1] == b"<":
-        return f"is a web page, expected safetensors; {again}"
-    length = int.from_bytes(start[:8], "little")
-    if size < 8 or (length <= 100_000_000 and 8 + length > size):
-        return f"is cut off within its header, expected safetensors; {again}"
-    try:
-        header = json.loads(start[8 : 8 + length])
-        end = max(e["data_offsets"][1] for n, e in header.items() if n != "__metadata__")
-        if 8 + length + end > size:
-            return f"is cut off, {8 + length + end:,} bytes were expected; {again}"
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-        pass  # its header is damaged, too
-    return f"is damaged, expected safetensors; {again}"
-
-
-def _check_shapes(expected: dict, found: dict, cls: type, files: list, strict: bool) -> None:
-    """Raises: RuntimeError where a file's tensors are not exactly the model's."""
-    wrong = [
-        f"{name} has the shape {found[name]}, expected {expected[name]}"
-        for name in expected
-        if name in found and found[name] != expected[name]
-    ]
-    missing = [name for name in expected if name not in found] if strict else []
-    unknown = [name for name in found if name not in expected] if strict else []
-    told = wrong[:NAMED]
-    if missing:
-        told.append(f"{len(missing)} tensors are missing, as {', '.join(missing[:NAMED])}")
-    if unknown:
-        told.append(f"{len(unknown)} are unknown, as {', '.join(unknown[:NAMED])}")
-    if told:
-        raise RuntimeError(
-            f"the tensors of {[str(file) for file in files]} are not those of the {cls.__name__} "
-            f"that config.json describes: {'; '.join(told)}; expected all of them, and no others; "
-            "were both files saved together?"
-        )
-
-
-def _finite_tensors(file: Path) -> dict:
-    """{name: tensor}.
-
-    Raises: ValueError for a damaged file, or for weights that are no numbers.
-    """
-    try:
-        state = load_file(file)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(
-            f"{str(file)!r} ({file.stat().st_size:,} bytes) {what_it_is(file)} ({error})"
-        ) from error
-    broken = [
-        name
-        for name, tensor in state.items()
-        if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all()
-    ]
-    if broken:
-        raise ValueError(
-            f"{str(file)!r} holds NaN or infinite weights in {len(broken)} tensors, as "
-            f"{', '.join(broken[:NAMED])}; expected numbers; was it a run that failed? Take "
-            "an earlier checkpoint, or download the file again"
-        )
-    return state
 
 
 def create_repository(

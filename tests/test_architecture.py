@@ -14,7 +14,8 @@ MAY_IMPORT = {
     "images": set(),
     "allocator": set(),
     "formats": {"images"},
-    "hub": set(),
+    "weight_files": set(),
+    "hub": {"weight_files"},
     "compositing": {"images"},
     "blending": {"images"},
     "crops": {"images"},
@@ -141,16 +142,21 @@ def test_files_import_in_no_circle():
     assert edges == {}
 
 
-def test_functions_have_at_most_60_lines_of_body():
-    """Docstrings aside. Declarations of flags and of the demo's page are long lists."""
-    lists = {"build_parser", "build_demo", "add"}
-    for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text())):
-            if not isinstance(node, ast.FunctionDef) or node.name in lists:
-                continue
+# Lists of widgets and of endpoints, with what happens at each.
+LONG = {"demo/page.py": {"build_demo"}, "demo/endpoints.py": {"add"}}
+LARGE = {"demo/page.py"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_rooms_have_at_most_450_lines_and_functions_60_of_body(file):
+    """Docstrings of functions aside."""
+    source, place = file.read_text("utf-8"), str(file.relative_to(PACKAGE))
+    assert len(source.splitlines()) <= 450 or place in LARGE
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body[ast.get_docstring(node) is not None :]
             lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
-            assert lines <= 60, f"{file.name}: {node.name} has {lines} lines"
+            assert lines <= 60 or node.name in LONG.get(place, ()), f"{node.name} has {lines} lines"
 
 
 def told_encoding(call):

@@ -21,6 +21,8 @@ from inpaint_hub.convert import (
     convert,
 )
 from inpaint_hub.convert import restricted_pickle as rp
+from inpaint_hub.convert.allowed_names import ALLOWED, rebuilt_tensor
+from inpaint_hub.convert.plain_data import Storage
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import fuzz_convert  # noqa: E402
@@ -69,7 +71,7 @@ def test_source_code_inside_an_nvidia_pickle_is_only_text(tmp_path):
 
 
 def test_only_listed_names_stand_for_anything():
-    for name in rp.ALLOWED:
+    for name in ALLOWED:
         module = name.rpartition(".")[0]
         assert (
             module.split(".")[0]
@@ -78,7 +80,7 @@ def test_only_listed_names_stand_for_anything():
                 "__builtin__ numpy"
             ).split()
         )
-    assert not {"builtins.getattr", "builtins.eval", "builtins.exec"} & set(rp.ALLOWED)
+    assert not {"builtins.getattr", "builtins.eval", "builtins.exec"} & set(ALLOWED)
 
 
 @pytest.mark.parametrize(
@@ -237,13 +239,13 @@ def test_a_storage_is_as_long_as_it_says(tmp_path):
 
 
 def test_a_tensor_stays_inside_its_storage():
-    storage = rp.Storage(torch.float32, 10, lambda: bytes(40))
-    assert rp.rebuilt_tensor(storage, 4, (2, 3), (3, 1)).load().shape == (2, 3)
+    storage = Storage(torch.float32, 10, lambda: bytes(40))
+    assert rebuilt_tensor(storage, 4, (2, 3), (3, 1)).load().shape == (2, 3)
     for offset, shape, stride in [(5, (2, 3), (3, 1)), (0, (2, 3), (9, 1)), (0, (3,), (5,))]:
         with pytest.raises(DamagedFileError, match="beyond"):
-            rp.rebuilt_tensor(storage, offset, shape, stride)
+            rebuilt_tensor(storage, offset, shape, stride)
     with pytest.raises(ConversionError):
-        rp.rebuilt_tensor(storage, -1, (2,), (1,))
+        rebuilt_tensor(storage, -1, (2,), (1,))
 
 
 @pytest.mark.parametrize("cut", [1, 10, 100, 1000, -100])

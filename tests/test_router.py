@@ -161,7 +161,7 @@ def test_the_model_of_faces_sees_where_the_face_was_and_not_what_it_held(pipe, m
         lambda self, image, holes: seen.append((image, holes)) or encode(self, image, holes),
     )
     results, found = [], find_faces(pipe.detector, np.array(PHOTO), mask)
-    monkeypatch.setattr("inpaint_hub.pipelines.router.find_faces", lambda *a: found)
+    monkeypatch.setattr("inpaint_hub.pipelines.routes.find_faces", lambda *a: found)
     for change in (0, 40):
         pixels = np.array(PHOTO).astype(int)
         pixels[mask] = np.clip(pixels[mask] + change, 0, 255)

@@ -18,11 +18,7 @@ from inpaint_hub.convert.errors import (
 )
 from inpaint_hub.convert.files import read_checkpoint, sha256_of
 from inpaint_hub.convert.matching import built
-from inpaint_hub.convert.restricted_pickle import (
-    Attributes,
-    PersistentObject,
-    StoredTensor,
-)
+from inpaint_hub.convert.plain_data import Attributes, PersistentObject, StoredTensor
 from inpaint_hub.inversion import EncoderTrunk, PSPEncoder
 from inpaint_hub.pipelines import PSPPipeline, StyleGAN2Pipeline
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator

@@ -29,16 +29,8 @@ from inpaint_hub.convert.errors import (
     UnsafeFileError,
     shown,
 )
-from inpaint_hub.convert.restricted_pickle import (
-    DTYPES,
-    Budget,
-    Name,
-    Reader,
-    Storage,
-    StoredTensor,
-    check_nesting,
-    plain,
-)
+from inpaint_hub.convert.plain_data import DTYPES, Name, Storage, StoredTensor, plain
+from inpaint_hub.convert.restricted_pickle import Budget, Reader, check_nesting
 
 MAX_FILE_BYTES = 8 * 1024**3  # NVIDIA's largest, three networks at 1024 px: 0.4 GB
 MAX_ENTRIES = 50_000
@@ -102,7 +94,7 @@ def sha256_of(path):
 def read_checkpoint(path):
     """(what the file holds as plain data, name of its format).
 
-    Data: dictionaries, lists and numbers, with restricted_pickle's StoredTensor and
+    Data: dictionaries, lists and numbers, with plain_data's StoredTensor and
     PersistentObject. Tensors are read from the file when they are loaded; it must stay there.
 
     Raises: FileNotFoundError; UnsafeFileError, DamagedFileError, UnknownLayoutError.

@@ -21,12 +21,8 @@ from inpaint_hub.convert.matching import (
     voted,
     widths_of,
 )
-from inpaint_hub.convert.restricted_pickle import (
-    MAX_NESTING,
-    MAX_TENSORS,
-    PersistentObject,
-    StoredTensor,
-)
+from inpaint_hub.convert.plain_data import MAX_TENSORS, PersistentObject, StoredTensor
+from inpaint_hub.convert.restricted_pickle import MAX_NESTING
 from inpaint_hub.convert.rosinality import kernel
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 

@@ -5,6 +5,7 @@ convolutions are channels-last and may be bf16. Style codes, all small vectors, 
 """
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from inpaint_hub.engines.up_convolution import blur_kernel
 from inpaint_hub.stylegan2.layers import LRELU_GAIN, LRELU_SLOPE, EqualConv2d, EqualLinear
 
 
-def fold_batch_norm(conv, norm):
+def fold_batch_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     """The nn.Conv2d that equals `conv`, then `norm` with its running statistics (eval mode)."""
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     bias = norm.bias - norm.running_mean * scale
@@ -35,7 +36,7 @@ class FoldedConv(nn.Module):
     pays where that is cheap and memory is not.
     """
 
-    def __init__(self, equal, one_step):
+    def __init__(self, equal: EqualConv2d, one_step: bool) -> None:
         super().__init__()
         self.activated = equal.activation == "lrelu"
         gain = LRELU_GAIN if self.activated else 1.0
@@ -56,7 +57,7 @@ class FoldedConv(nn.Module):
         bias = None if equal.bias is None else equal.bias.detach() * gain
         self.register_buffer("bias", bias)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.blur is not None:
             x = F.conv2d(x, self.blur, padding=self.blur_padding, groups=len(self.blur))
         y = F.conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding)
@@ -66,18 +67,20 @@ class FoldedConv(nn.Module):
 class FoldedLinear(nn.Linear):
     """A linear layer in fp32, whatever it is shown."""
 
-    def __init__(self, weight, bias, activated=False):
+    def __init__(
+        self, weight: torch.Tensor, bias: torch.Tensor | None, activated: bool = False
+    ) -> None:
         super().__init__(weight.shape[1], weight.shape[0], bias is not None, device="meta")
         self.weight = nn.Parameter(weight.detach().float())
         self.bias = None if bias is None else nn.Parameter(bias.detach().float())
         self.activated = activated
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = super().forward(x.float())
         return F.leaky_relu(y, LRELU_SLOPE) if self.activated else y
 
 
-def folded(module, one_step):
+def folded(module: nn.Module, one_step: bool) -> nn.Module | None:
     """What stands in for one module, or None to look inside it."""
     if isinstance(module, EqualConv2d):
         return FoldedConv(module, one_step)
@@ -92,7 +95,7 @@ def folded(module, one_step):
     return None
 
 
-def fold_inside(module, one_step):
+def fold_inside(module: nn.Module, one_step: bool) -> None:
     """Replace, below `module`, whatever has a folded form."""
     if isinstance(module, nn.Sequential):
         for i in range(len(module) - 1):
@@ -118,7 +121,7 @@ class InferenceEncoder:
             dictionaries, stay in it; all else is returned in the encoder's own dtype.
     """
 
-    def __init__(self, encoder, dtype=None):
+    def __init__(self, encoder: nn.Module, dtype: torch.dtype | None = None) -> None:
         self.weights_dtype = next(encoder.parameters()).dtype
         device = next(encoder.parameters()).device
         self.dtype = dtype or best_dtype(device, self.weights_dtype)
@@ -132,14 +135,14 @@ class InferenceEncoder:
                 module.to(self.dtype)
         self.network = network.to(memory_format=torch.channels_last)
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs: torch.Tensor) -> Any:
         with torch.no_grad(), torch.autocast(inputs[0].device.type, enabled=False):
             return self.returned(self.run(*(x.to(self.dtype) for x in inputs)))
 
-    def run(self, *inputs):
+    def run(self, *inputs: torch.Tensor) -> Any:
         return self.network(*inputs)
 
-    def returned(self, value):
+    def returned(self, value: Any) -> Any:
         if isinstance(value, torch.Tensor):
             return value.to(self.weights_dtype)
         if isinstance(value, tuple) and hasattr(value, "_fields"):

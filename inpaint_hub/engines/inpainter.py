@@ -4,6 +4,7 @@ import copy
 
 import torch
 
+from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.engines.precision import best_dtype
 
 
@@ -17,7 +18,7 @@ class InferenceInpainter:
             inpainter's own dtype.
     """
 
-    def __init__(self, inpainter, dtype=None):
+    def __init__(self, inpainter: DualPathInpainter, dtype: torch.dtype | None = None) -> None:
         weights = next(inpainter.parameters())
         self.weights_dtype = weights.dtype
         self.dtype = dtype or best_dtype(weights.device, weights.dtype)
@@ -26,7 +27,13 @@ class InferenceInpainter:
         network.eval().requires_grad_(False)
         self.network = network.to(self.dtype, memory_format=torch.channels_last)
 
-    def __call__(self, masked_image, mask, semantic_features=None, return_offsets=False):
+    def __call__(
+        self,
+        masked_image: torch.Tensor,
+        mask: torch.Tensor,
+        semantic_features: dict[int, torch.Tensor] | None = None,
+        return_offsets: bool = False,
+    ) -> torch.Tensor | tuple[torch.Tensor, dict[int, torch.Tensor]]:
         resolutions = self.network.fusion_resolutions  # of no others are features converted
         features = {r: f for r, f in (semantic_features or {}).items() if r in resolutions}
         features = {r: self.cast(f) for r, f in features.items()}
@@ -36,9 +43,14 @@ class InferenceInpainter:
         offsets = {r: offset.to(self.weights_dtype) for r, offset in offsets.items()}
         return (generated, offsets) if return_offsets else generated
 
-    def cast(self, x):
+    def cast(self, x: torch.Tensor) -> torch.Tensor:
         return x.to(self.dtype, memory_format=torch.channels_last)
 
-    def run(self, masked_image, mask, semantic_features):
+    def run(
+        self,
+        masked_image: torch.Tensor,
+        mask: torch.Tensor,
+        semantic_features: dict[int, torch.Tensor],
+    ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """(picture, {r: offset}) in the form's own dtype."""
         return self.network(masked_image, mask, semantic_features, return_offsets=True)

@@ -12,6 +12,8 @@ made when first called, and made anew when weights have changed or moved.
 """
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,7 +32,7 @@ FORMS = {SynthesisNetwork: InferenceSynthesis, DualPathInpainter: InferenceInpai
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
-def install(pipeline, engine, dtype):
+def install(pipeline: Any, engine: str | None, dtype: torch.dtype | None) -> None:
     """Let the networks of a pipeline run by `engine`; None: by their definitions again.
 
     On CPUs, glibc's malloc keeps large blocks from then on (see allocator.py).
@@ -61,13 +63,15 @@ def install(pipeline, engine, dtype):
                 install_on(module, kind, engine, dtype)
 
 
-def install_on(module, form, engine, dtype):
+def install_on(
+    module: nn.Module, form: type, engine: str | None, dtype: torch.dtype | None
+) -> None:
     vars(module).pop("forward", None)
     if engine is not None:
         module.forward = Substitute(module, form, engine, dtype).forward
 
 
-def weights_version(module):
+def weights_version(module: nn.Module) -> list[tuple]:
     """What changes whenever a parameter or buffer is written to, replaced, moved or cast."""
     tensors = [*module.parameters(), *module.buffers()]
     return [
@@ -81,14 +85,16 @@ class Substitute:
     A copy of the module gets its own: bound methods are copied together with their object.
     """
 
-    def __init__(self, module, form, engine, dtype):
+    def __init__(
+        self, module: nn.Module, form: type, engine: str, dtype: torch.dtype | None
+    ) -> None:
         self.module, self.form, self.engine, self.dtype = module, form, engine, dtype
         self.made, self.version = None, None
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict:
         return vars(self) | {"made": None, "version": None}
 
-    def forward(self, *arguments, **options):
+    def forward(self, *arguments: Any, **options: Any) -> Any:
         device = next(self.module.parameters()).device
         if (
             torch.is_grad_enabled()
@@ -103,20 +109,20 @@ class Substitute:
         return self.made(*arguments, **options)
 
 
-def compiled(function, device):
+def compiled(function: Callable, device: torch.device) -> Callable:
     """torch.compile for fixed shapes; on a GPU as CUDA graphs, whose outputs are copied out."""
     if device.type != "cuda":
         return torch.compile(function, dynamic=False)
     graphed = torch.compile(function, dynamic=False, mode="reduce-overhead")
 
-    def run(*arguments):
+    def run(*arguments: Any) -> Any:
         torch.compiler.cudagraph_mark_step_begin()
         return pytree.tree_map_only(torch.Tensor, torch.clone, graphed(*arguments))
 
     return run
 
 
-def form_of(kind, module, engine, dtype):
+def form_of(kind: type, module: nn.Module, engine: str, dtype: torch.dtype | None) -> Any:
     """A module's inference form, a `kind`, whose `run` (tensors alone, no random numbers) is run by
     the engine."""
     if engine == "openvino":

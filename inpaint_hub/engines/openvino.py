@@ -5,7 +5,9 @@ import importlib.util
 import json
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,7 +17,7 @@ from inpaint_hub import __version__
 from inpaint_hub.engines.precision import has_fast_bf16
 
 
-def openvino_is_missing(models):
+def openvino_is_missing(models: dict[str, nn.Module]) -> str | None:
     """Why OpenVINO cannot be used, or None."""
     if importlib.util.find_spec("openvino") is None:
         return "openvino is not installed (pip install .[cpu])"
@@ -24,14 +26,14 @@ def openvino_is_missing(models):
     return None
 
 
-def openvino_precision(dtype):
+def openvino_precision(dtype: torch.dtype | None) -> str:
     """OpenVINO's name of the dtype that its kernels compute in."""
     if dtype is None:
         dtype = torch.bfloat16 if has_fast_bf16(torch.device("cpu")) else torch.float32
     return {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}[dtype]
 
 
-def cache_folder():
+def cache_folder() -> Path:
     """Where converted networks are kept: $XDG_CACHE_HOME, or ~/.cache, /inpaint_hub/openvino."""
     return (
         Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "inpaint_hub/openvino"
@@ -44,13 +46,13 @@ class Flat(nn.Module):
     leaves: of one call's arguments; those that are no tensors (flags) are constants of the graph.
     """
 
-    def __init__(self, function, leaves, structure):
+    def __init__(self, function: Callable, leaves: list, structure: pytree.TreeSpec) -> None:
         super().__init__()
         self.function, self.structure = function, structure
         self.leaves = [None if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
         self.places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
 
-    def forward(self, *tensors):
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         leaves = list(self.leaves)
         for place, tensor in zip(self.places, tensors):
             leaves[place] = tensor
@@ -68,7 +70,7 @@ class Converted:
     ever read.
     """
 
-    def __init__(self, function, module, precision):
+    def __init__(self, function: Callable, module: nn.Module, precision: str) -> None:
         self.function, self.precision = function, precision
         self.weights = hashlib.sha256(f"{__version__} {module}".encode())
         for name, tensor in module.state_dict().items():
@@ -76,7 +78,7 @@ class Converted:
             self.weights.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy())
         self.networks = {}
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments: Any) -> Any:
         leaves, structure = pytree.tree_flatten(arguments)
         results = [
             self.one([of_sample(leaf, i) for leaf in leaves], structure)
@@ -85,7 +87,9 @@ class Converted:
         leaves = [torch.cat(samples) for samples in zip(*(leaves for leaves, _ in results))]
         return pytree.tree_unflatten(leaves, results[0][1])
 
-    def one(self, leaves, structure):
+    def one(
+        self, leaves: list, structure: pytree.TreeSpec
+    ) -> tuple[list[torch.Tensor], pytree.TreeSpec]:
         """(tensors of one sample's result, their structure)."""
         tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
         shapes = [tuple(x.shape) if isinstance(x, torch.Tensor) else x for x in leaves]
@@ -97,7 +101,9 @@ class Converted:
         leaves = [torch.from_numpy(results[i].copy()) for i in range(len(network.outputs))]
         return leaves, result_structure
 
-    def load(self, flat, tensors, key):
+    def load(
+        self, flat: Flat, tensors: list[torch.Tensor], key: tuple
+    ) -> tuple[Any, pytree.TreeSpec]:
         import openvino
 
         flat(*tensors)  # tells the result's structure
@@ -123,6 +129,6 @@ class Converted:
         return network, flat.result_structure
 
 
-def of_sample(leaf, i):
+def of_sample(leaf: Any, i: int) -> Any:
     """What belongs to sample i of an argument."""
     return leaf[i : i + 1] if isinstance(leaf, torch.Tensor) and leaf.ndim > 2 else leaf

@@ -3,7 +3,7 @@
 import torch
 
 
-def has_fast_bf16(device):
+def has_fast_bf16(device: torch.device) -> bool:
     """Whether bf16 convolutions are quicker than fp32 ones there: AMX or AVX512-BF16 on a CPU."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -13,7 +13,7 @@ def has_fast_bf16(device):
     return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
-def best_dtype(device, dtype):
+def best_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     """The dtype to compute in where the weights have `dtype`; never wider than theirs.
 
     On a GPU without bf16 (before Ampere) it is fp16.

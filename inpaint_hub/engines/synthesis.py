@@ -10,11 +10,12 @@ allocator.
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from inpaint_hub.engines.precision import best_dtype
 from inpaint_hub.engines.up_convolution import InferenceConv
 from inpaint_hub.stylegan2.layers import LRELU_GAIN
-from inpaint_hub.stylegan2.synthesis import rows_of
+from inpaint_hub.stylegan2.synthesis import SynthesisNetwork, rows_of
 
 
 class InferenceSynthesis:
@@ -30,7 +31,13 @@ class InferenceSynthesis:
         functional: write nothing in place, for tracing and compiling; implies not tuned.
     """
 
-    def __init__(self, network, dtype=None, tuned=True, functional=False):
+    def __init__(
+        self,
+        network: SynthesisNetwork,
+        dtype: torch.dtype | None = None,
+        tuned: bool = True,
+        functional: bool = False,
+    ) -> None:
         weight = network.blocks["4"].const
         self.network = network  # for the checks and the drawing of noise
         self.dtype = dtype or best_dtype(weight.device, weight.dtype)
@@ -58,7 +65,9 @@ class InferenceSynthesis:
             for layer in self.layers.values():
                 layer.kernel(layer.rule()[0])  # a compiler must find it folded
 
-    def _stack_styles(self, modulated, rows):
+    def _stack_styles(
+        self, modulated: dict[tuple[int, str], nn.Module], rows: dict[tuple[int, str], int]
+    ) -> None:
         """One padded matrix of affine layers, and one of demodulation energies, for all of them."""
         self.names, self.rows = list(modulated), list(rows.values())
         convs = list(modulated.values())
@@ -79,7 +88,9 @@ class InferenceSynthesis:
         self.demodulated = [i for i, name in enumerate(self.names) if name in self.layers]
         self.energy = self.energy[self.demodulated]
 
-    def styles(self, ws):
+    def styles(
+        self, ws: torch.Tensor
+    ) -> tuple[dict[tuple[int, str], torch.Tensor], dict[tuple[int, str], torch.Tensor]]:
         """ws [N,L,w_dim] -> {layer: style [N,I]}, {layer: demodulation [N,O], times sqrt(2)}."""
         stacked = ws.float()[:, self.rows].transpose(0, 1)
         styles = torch.baddbmm(self.affine_bias, stacked, self.affine_weight)
@@ -99,7 +110,9 @@ class InferenceSynthesis:
             by_demodulated[self.names[i]] = norm[:, :channels]
         return by_layer, by_demodulated
 
-    def noises(self, ws, mode, generator):
+    def noises(
+        self, ws: torch.Tensor, mode: str, generator: torch.Generator | list[torch.Generator] | None
+    ) -> dict[tuple[int, str], torch.Tensor]:
         """{layer: what is added before its leaky ReLU}, drawn in the definition's order."""
         if mode == "none":
             return {}
@@ -115,13 +128,13 @@ class InferenceSynthesis:
 
     def __call__(
         self,
-        ws,
-        features=None,
-        rgb_features=None,
-        noise_mode="const",
-        generator=None,
-        return_features=False,
-    ):
+        ws: torch.Tensor,
+        features: dict[int, torch.Tensor] | None = None,
+        rgb_features: dict[int, torch.Tensor] | None = None,
+        noise_mode: str = "const",
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        return_features: bool = False,
+    ) -> torch.Tensor | tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """Arguments, result and errors as SynthesisNetwork.forward's."""
         self.network.check_inputs(ws, noise_mode)
         with torch.no_grad(), torch.autocast(ws.device.type, enabled=False):
@@ -131,7 +144,14 @@ class InferenceSynthesis:
             )
         return (rgb, activations) if return_features else rgb
 
-    def run(self, ws, features, rgb_features, noises, keep=False):
+    def run(
+        self,
+        ws: torch.Tensor,
+        features: dict[int, torch.Tensor],
+        rgb_features: dict[int, torch.Tensor],
+        noises: dict[tuple[int, str], torch.Tensor],
+        keep: bool = False,
+    ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """(picture, {r: activation} if `keep`, else {}): everything that draws no random number."""
         styles, demodulations = self.styles(ws)
         count, x, rgb, activations = len(ws), None, None, {}
@@ -153,7 +173,16 @@ class InferenceSynthesis:
                 activations[r] = x.to(ws.dtype)
         return rgb.to(ws.dtype), activations
 
-    def convolve(self, x, r, name, styles, demodulations, noises, keep=False):
+    def convolve(
+        self,
+        x: torch.Tensor,
+        r: int,
+        name: str,
+        styles: dict[tuple[int, str], torch.Tensor],
+        demodulations: dict[tuple[int, str], torch.Tensor],
+        noises: dict[tuple[int, str], torch.Tensor],
+        keep: bool = False,
+    ) -> torch.Tensor:
         layer = self.layers[r, name]
         arguments = (
             x,
@@ -165,14 +194,14 @@ class InferenceSynthesis:
         candidate = layer.fastest(*arguments) if self.tuned else layer.rule()
         return layer.apply(candidate, *arguments)
 
-    def to_rgb(self, x, r, style):
+    def to_rgb(self, x: torch.Tensor, r: int, style: torch.Tensor) -> torch.Tensor:
         """x [N,C,r,r] -> [N,3,r,r] in fp32: the style scales the tiny kernel, not the pixels."""
         kernel = (self.rgb_kernels[r] * style[:, None]).to(self.dtype)
         pixels = x.permute(0, 2, 3, 1).reshape(len(x), r * r, x.shape[1]).transpose(1, 2)
         return torch.baddbmm(self.rgb_biases[r], kernel, pixels).float().reshape(len(x), 3, r, r)
 
 
-def upsampled(rgb):
+def upsampled(rgb: torch.Tensor) -> torch.Tensor:
     """resample.upsample for few channels: inside a border of zeros it is bilinear interpolation."""
     padded = F.pad(rgb, (1, 1, 1, 1))
     doubled = F.interpolate(padded, scale_factor=2, mode="bilinear", align_corners=False)

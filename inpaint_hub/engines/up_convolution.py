@@ -6,9 +6,11 @@ convolution alone can be taken by phases (dense); a style may scale activations 
 """
 
 import time
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from inpaint_hub.stylegan2.layers import LRELU_GAIN, LRELU_SLOPE
 from inpaint_hub.stylegan2.resample import TAPS
@@ -18,13 +20,13 @@ TUNING_REPEATS = 2
 FOLDING_PX = 32
 
 
-def blur_kernel(gain=1.0):
+def blur_kernel(gain: float = 1.0) -> torch.Tensor:
     taps = torch.tensor(TAPS)
     kernel = torch.outer(taps, taps)
     return kernel * (gain / kernel.sum())
 
 
-def polyphase_kernel(weight):
+def polyphase_kernel(weight: torch.Tensor) -> torch.Tensor:
     """[O,I,3,3] -> [4*O,I,3,3]: transposed convolution by two and blur as one convolution.
 
     Row p*O + o holds output channel o at phase p = 2*(row parity) + (column parity). Along one
@@ -39,7 +41,7 @@ def polyphase_kernel(weight):
     return torch.cat([full[:, :, rows][:, :, :, columns] for rows in taps for columns in taps])
 
 
-def dense_kernel(weight):
+def dense_kernel(weight: torch.Tensor) -> torch.Tensor:
     """[O,I,3,3] -> [4*O,I,2,2]: the transposed convolution alone, rows as polyphase_kernel's.
 
     Along one axis, out[2q] = W[2] x[q-1] + W[0] x[q] and out[2q+1] = W[1] x[q].
@@ -49,7 +51,13 @@ def dense_kernel(weight):
     return torch.cat([padded[:, :, rows][:, :, :, columns] for rows in taps for columns in taps])
 
 
-def interleaved(y, scale=None, bias=None, border=0, in_place=True):
+def interleaved(
+    y: torch.Tensor,
+    scale: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    border: int = 0,
+    in_place: bool = True,
+) -> torch.Tensor:
     """Phases [N,4*O,h,w], rows as polyphase_kernel's -> [N,O,2h,2w] * scale [N,O] + bias [O].
 
     border: so many rows above and columns to the left are added, of zeros. One pass over memory:
@@ -87,7 +95,7 @@ class InferenceConv:
     Every form of its kernel is folded when it is first used. dtype: of activations and kernels.
     """
 
-    def __init__(self, styled, dtype):
+    def __init__(self, styled: nn.Module, dtype: torch.dtype) -> None:
         conv = styled.conv
         self.weight = conv.weight.detach().float() * conv.weight_gain
         self.dtype, self.up = dtype, conv.up
@@ -100,7 +108,7 @@ class InferenceConv:
         self.blur = blur.contiguous() if self.up else None
         self.kernels, self.choices = {}, {}
 
-    def kernel(self, form):
+    def kernel(self, form: str) -> torch.Tensor:
         if form not in self.kernels:
             fold = {"polyphase": polyphase_kernel, "dense": dense_kernel}.get(form)
             folded = fold(self.weight) if fold else self.weight
@@ -108,7 +116,7 @@ class InferenceConv:
             self.kernels[form] = folded.to(self.dtype).to(memory_format=torch.channels_last)
         return self.kernels[form]
 
-    def candidates(self, x):
+    def candidates(self, x: torch.Tensor) -> list[tuple[str, bool]]:
         """(form, whether the style goes into the kernel instead of scaling the activations).
 
         One sample alone allows the second, and only large maps can gain by it. In fp32 the
@@ -120,13 +128,13 @@ class InferenceConv:
         folds = (False, True) if len(x) == 1 and x.shape[2] >= FOLDING_PX else (False,)
         return [(form, fold) for form in forms for fold in folds]
 
-    def rule(self):
+    def rule(self) -> tuple[str, bool]:
         """The candidate to take without timing, as compilers and converters like it best."""
         if not self.up:
             return "plain", False
         return ("transposed" if self.dtype == torch.float32 else "polyphase"), False
 
-    def fastest(self, x, *arguments):
+    def fastest(self, x: torch.Tensor, *arguments: Any) -> tuple[str, bool]:
         """The candidate that ran quickest on these arguments, looked for once.
 
         Numbers of samples share a choice up to the next power of two.
@@ -149,7 +157,15 @@ class InferenceConv:
             self.kernels = {form: k for form, k in self.kernels.items() if form in used}
         return self.choices[shape]
 
-    def apply(self, candidate, x, style, demodulation, noise, in_place):
+    def apply(
+        self,
+        candidate: tuple[str, bool],
+        x: torch.Tensor,
+        style: torch.Tensor,
+        demodulation: torch.Tensor,
+        noise: torch.Tensor | None,
+        in_place: bool,
+    ) -> torch.Tensor:
         """x [N,I,r,r], style [N,I], demodulation [N,O] with the leaky ReLU's gain in it, noise None
         or what is added to [N,O,R,R] -> [N,O,R,R]. in_place: x may be overwritten."""
         form, fold = candidate
@@ -187,6 +203,6 @@ class InferenceConv:
         return F.leaky_relu(y, LRELU_SLOPE, inplace=in_place)
 
 
-def synchronise(device):
+def synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -4,7 +4,7 @@ is drawn until it covers what it should (SPEC A11)."""
 import numpy as np
 
 from inpaint_hub.masks.regions import SIDES, outpainting, random_box
-from inpaint_hub.masks.strokes import strokes, strokes_to_coverage, width_height
+from inpaint_hub.masks.strokes import Size, strokes, strokes_to_coverage, width_height
 
 # Named bands of true coverage (hole share of the picture): InvertFill's, and the Dual-path poster's
 # six.
@@ -22,12 +22,12 @@ LARGE_BOX_SHARE = 0.25  # of the shapes of a large hole: two boxes to six stroke
 BOX_ASPECTS = (0.5, 2.0)
 
 
-def coverage(mask):
+def coverage(mask: np.ndarray) -> float:
     """Share of the mask that is hole, in [0,1]."""
     return float(np.mean(mask))
 
 
-def centre_square(size, rng):
+def centre_square(size: Size, rng: np.random.Generator) -> np.ndarray:
     """A square of a half to a third of the side, placed around the middle half."""
     width, height = width_height(size)
     side = max(1, round(min(width, height) * rng.uniform(1 / 3, 1 / 2)))
@@ -38,7 +38,7 @@ def centre_square(size, rng):
     return mask
 
 
-def comodgan_style(size, rng):
+def comodgan_style(size: Size, rng: np.random.Generator) -> np.ndarray:
     """Strokes with heavy brushes joined with boxes, as CoModGAN samples large holes."""
     mask = strokes(size, rng, num_strokes=(2, 10), brush_px=LARGE_BRUSH_PX)
     for _ in range(rng.integers(0, 5)):
@@ -46,14 +46,14 @@ def comodgan_style(size, rng):
     return mask
 
 
-def border(size, rng):
+def border(size: Size, rng: np.random.Generator) -> np.ndarray:
     """A box or an outpainting border."""
     if rng.random() < 0.5:
         return random_box(size, rng)
     return outpainting(size, SIDES[rng.integers(6)], rng.uniform(0.2, 0.6))
 
 
-def draw_mixture(size, rng):
+def draw_mixture(size: Size, rng: np.random.Generator) -> np.ndarray:
     """50 % strokes or squares, 40 % CoModGAN-style, 10 % boxes and borders."""
     kind = rng.random()
     if kind < 0.5:
@@ -61,7 +61,9 @@ def draw_mixture(size, rng):
     return comodgan_style(size, rng) if kind < 0.9 else border(size, rng)
 
 
-def _boxed(size, target, rng, aspects):
+def _boxed(
+    size: Size, target: float, rng: np.random.Generator, aspects: tuple[float, float]
+) -> tuple[int, int, int, int]:
     """A rectangle of `target` coverage, width to height as drawn from `aspects`, and the room
     around it: (mask, spare height, spare width)."""
     width, height = width_height(size)
@@ -73,35 +75,35 @@ def _boxed(size, target, rng, aspects):
     return across, down, width - across, height - down
 
 
-def _placed(size, across, down, left, top):
+def _placed(size: Size, across: int, down: int, left: int, top: int) -> np.ndarray:
     width, height = width_height(size)
     mask = np.zeros((height, width), bool)
     mask[top : top + down, left : left + across] = True
     return mask
 
 
-def square_to_coverage(size, target, rng):
+def square_to_coverage(size: Size, target: float, rng: np.random.Generator) -> np.ndarray:
     """A square of that coverage, its place drawn from the middle half of where it fits."""
     across, down, spare_x, spare_y = _boxed(size, target, rng, (1, 1))
     left, top = (round(spare * rng.uniform(0.25, 0.75)) for spare in (spare_x, spare_y))
     return _placed(size, across, down, left, top)
 
 
-def box_to_coverage(size, target, rng):
+def box_to_coverage(size: Size, target: float, rng: np.random.Generator) -> np.ndarray:
     """A rectangle of that coverage anywhere, one side at most twice the other where it fits."""
     across, down, spare_x, spare_y = _boxed(size, target, rng, BOX_ASPECTS)
     left, top = (int(rng.integers(spare, endpoint=True)) for spare in (spare_x, spare_y))
     return _placed(size, across, down, left, top)
 
 
-def border_to_coverage(size, target, rng):
+def border_to_coverage(size: Size, target: float, rng: np.random.Generator) -> np.ndarray:
     """The border to be outpainted on a side, on two or all around, of that coverage."""
     side = SIDES[rng.integers(len(SIDES))]
     share = 1 - np.sqrt(1 - target) if side == "all" else target
     return outpainting(size, side, float(np.clip(share, 1e-6, 1 - 1e-6)))
 
 
-def large_to_coverage(size, target, rng):
+def large_to_coverage(size: Size, target: float, rng: np.random.Generator) -> np.ndarray:
     """Strokes with heavy brushes and, after the first, boxes between them: CoModGAN's large holes
     cut down to that coverage."""
     return strokes_to_coverage(
@@ -126,7 +128,7 @@ MIXTURES = {
 }
 
 
-def check_band(low, high, rng):
+def check_band(low: float, high: float, rng: np.random.Generator) -> None:
     """Raises: TypeError for a seed in place of a numpy Generator; ValueError for no band."""
     if not isinstance(rng, np.random.Generator):
         raise TypeError(
@@ -136,12 +138,16 @@ def check_band(low, high, rng):
         raise ValueError(f"band is {low}-{high}, expected 0 <= low < high <= 1, as 0.5 and 0.6")
 
 
-def mask_in_band(size, low, high, rng, kind="mixture"):
+def mask_in_band(
+    size: Size, low: float, high: float, rng: np.random.Generator, kind: str = "mixture"
+) -> np.ndarray:
     """A mask whose true coverage lies in [low, high]; see drawn_in_band."""
     return drawn_in_band(size, low, high, rng, kind)[0]
 
 
-def drawn_in_band(size, low, high, rng, kind="mixture"):
+def drawn_in_band(
+    size: Size, low: float, high: float, rng: np.random.Generator, kind: str = "mixture"
+) -> tuple[np.ndarray, str]:
     """(mask, name of its kind), of true coverage in [low, high].
 
     First the kind of hole is drawn, by the shares of MIXTURES[kind], then the coverage, evenly
@@ -173,7 +179,7 @@ def drawn_in_band(size, low, high, rng, kind="mixture"):
     )
 
 
-def nominal_mask(size, low, high, rng):
+def nominal_mask(size: Size, low: float, high: float, rng: np.random.Generator) -> np.ndarray:
     """Strokes joined until the sum of their areas lies in [low, high] (SPEC A11.2, mmt_nominal).
 
     Overlaps count twice in the sum, so that the true coverage is smaller; a sum beyond `high`
@@ -195,7 +201,9 @@ def nominal_mask(size, low, high, rng):
     )
 
 
-def training_mask(size, rng, min_coverage=0.05, max_coverage=0.95):
+def training_mask(
+    size: Size, rng: np.random.Generator, min_coverage: float = 0.05, max_coverage: float = 0.95
+) -> np.ndarray:
     """One mask of the training mixture, drawn anew while its coverage lies outside the limits.
 
     The limits are meant to be wide: narrow ones keep some kinds of hole and not others; for those
@@ -214,7 +222,7 @@ def training_mask(size, rng, min_coverage=0.05, max_coverage=0.95):
     )
 
 
-def outpainting_mask(size, rng):
+def outpainting_mask(size: Size, rng: np.random.Generator) -> np.ndarray:
     """A border on a random side (left, right, top, bottom) of a quarter to three quarters of the
     picture (SPEC A11.3)."""
     return outpainting(size, SIDES[rng.integers(4)], rng.uniform(0.25, 0.75))

@@ -8,7 +8,7 @@ from inpaint_hub.masks.strokes import width_height
 GREY_TOLERANCE = 32  # between the channels of a grey picture that was stored as a colour JPEG
 
 
-def painted(layer):
+def painted(layer: Image.Image) -> np.ndarray:
     """bool [H,W]: not fully transparent. A grey layer without transparency is a black and white
     mask; one in colour was painted all over."""
     pixels = np.asarray(layer.convert("RGBA"))
@@ -18,7 +18,7 @@ def painted(layer):
     return np.asarray(layer.convert("L")) >= 128
 
 
-def from_editor(value):
+def from_editor(value: dict | None) -> tuple[Image.Image, Image.Image]:
     """Gradio ImageEditor's {"background", "layers", "composite"} -> (picture, mask), both PIL, same
     size.
 

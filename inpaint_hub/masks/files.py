@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from inpaint_hub.masks.strokes import width_height
+from inpaint_hub.masks.strokes import Size, width_height
 
 WHITE = 128  # grey level from which a pixel is hole
 MAX_TRIES = 2000
@@ -20,7 +20,7 @@ class MaskFiles:
     Raises: FileNotFoundError where there is no such folder or it holds no picture.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path) -> None:
         root = Path(folder)
         endings = Image.registered_extensions()
         self.files = (
@@ -36,10 +36,10 @@ class MaskFiles:
             )
         self.packed, self.stored_coverage = {}, {}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.files)
 
-    def fitted(self, index, size):
+    def fitted(self, index: int, size: Size) -> np.ndarray:
         """bool [H,W] of file `index`, True = hole: its largest centred part of that shape, shrunk
         (or enlarged) by area, at least half white = hole.
 
@@ -52,7 +52,7 @@ class MaskFiles:
         bits = np.unpackbits(self.packed[index, shape], count=shape[0] * shape[1])
         return bits.reshape(shape).astype(bool)
 
-    def _read(self, index, shape):
+    def _read(self, index: int, shape: tuple[int, int]) -> np.ndarray:
         file = self.files[index]
         try:
             with Image.open(file) as image:
@@ -66,13 +66,13 @@ class MaskFiles:
         whole = Image.fromarray(stored.astype(np.uint8) * 255)
         return np.asarray(ImageOps.fit(whole, shape[::-1], Image.Resampling.BOX)) >= WHITE
 
-    def coverages(self, size):
+    def coverages(self, size: Size) -> tuple[np.ndarray, np.ndarray]:
         """(nominal, true) share of hole of every file, float64 [N] each: as it is stored, and
         fitted to `size`."""
         true = [self.fitted(index, size).mean() for index in range(len(self))]
         return np.array([self.stored_coverage[i] for i in range(len(self))]), np.array(true)
 
-    def coverage_line(self, size):
+    def coverage_line(self, size: Size) -> str:
         """What the files cover: "mask files: 54, hole 31.0 % (mean; ...) as stored, 30.9 % ..."."""
         nominal, true = (
             f"{100 * c.mean():.1f} % (mean; {100 * c.min():.1f} to {100 * c.max():.1f} %)"
@@ -80,7 +80,7 @@ class MaskFiles:
         )
         return f"mask files: {len(self)}, hole {nominal} as stored, {true} at {size} px"
 
-    def random(self, size, rng):
+    def random(self, size: Size, rng: np.random.Generator) -> np.ndarray:
         """A mask of a file drawn by `rng`, flipped and (a square) turned at random; files without
         hole, or of nothing else, are left out.
 
@@ -95,7 +95,7 @@ class MaskFiles:
             "px; expected holes in white"
         )
 
-    def in_band(self, size, low, high, rng):
+    def in_band(self, size: Size, low: float, high: float, rng: np.random.Generator) -> np.ndarray:
         """A mask whose true coverage lies in [low, high]: of a file drawn from those, flipped and
         (a square) turned at random.
 
@@ -111,7 +111,7 @@ class MaskFiles:
         return turned(self.fitted(int(rng.choice(fitting)), size), rng)
 
 
-def turned(mask, rng):
+def turned(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One of the flips and quarter turns that keep the shape of bool [H,W]."""
     if mask.shape[0] == mask.shape[1]:
         mask = np.rot90(mask, rng.integers(4))

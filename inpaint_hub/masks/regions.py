@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from inpaint_hub.masks.strokes import width_height
+from inpaint_hub.masks.strokes import Size, width_height
 
 SIDES = ("left", "right", "top", "bottom", "both", "all")
 
 
-def box(size, left, top, width, height):
+def box(size: Size, left: int, top: int, width: int, height: int) -> np.ndarray:
     """One rectangle; what lies outside the mask is cut off."""
     full_width, full_height = width_height(size)
     mask = np.zeros((full_height, full_width), bool)
@@ -15,7 +15,9 @@ def box(size, left, top, width, height):
     return mask
 
 
-def random_box(size, rng, min_fraction=0.2, max_fraction=0.6):
+def random_box(
+    size: Size, rng: np.random.Generator, min_fraction: float = 0.2, max_fraction: float = 0.6
+) -> np.ndarray:
     """A rectangle anywhere inside, its sides between these fractions of the mask's."""
     full_width, full_height = width_height(size)
     width = max(1, round(full_width * rng.uniform(min_fraction, max_fraction)))
@@ -25,7 +27,7 @@ def random_box(size, rng, min_fraction=0.2, max_fraction=0.6):
     return box(size, left, top, width, height)
 
 
-def outpainting(size, side, ratio):
+def outpainting(size: Size, side: str, ratio: float) -> np.ndarray:
     """Border to be outpainted: `ratio` of the width (left, right, both = half on each) or height
     (top, bottom); `all`: a frame that leaves a centre of (1 - ratio) of both.
 

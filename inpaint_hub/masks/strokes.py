@@ -11,9 +11,10 @@ NUM_VERTICES, STEP_PX, BRUSH_PX = (4, 25), 100, (10, 24)
 MAX_SHARERS = 4  # strokes among which a coverage is shared out at least
 MAX_SHAPES = 500  # after which what is missing stays known
 CUTS = 7  # halvings of the last segment: to a hundredth of its length
+Size = int | tuple[int, int]  # side, or (width, height), in px
 
 
-def width_height(size):
+def width_height(size: Size) -> tuple[int, int]:
     """Side or (width, height) -> (width, height).
 
     Raises: ValueError for sides below 1 px.
@@ -27,8 +28,13 @@ def width_height(size):
 
 
 def strokes(
-    size, rng, num_strokes=(3, 15), num_vertices=NUM_VERTICES, step_px=STEP_PX, brush_px=BRUSH_PX
-):
+    size: Size,
+    rng: np.random.Generator,
+    num_strokes: tuple[int, int] = (3, 15),
+    num_vertices: tuple[int, int] = NUM_VERTICES,
+    step_px: float = STEP_PX,
+    brush_px: tuple[float, float] = BRUSH_PX,
+) -> np.ndarray:
     """`num_strokes` random broken lines; ranges are inclusive, lengths in px of a 256 px mask.
 
     A line zigzags about its own random direction, by about 2 pi / 5 to alternating sides; a vertex
@@ -42,7 +48,14 @@ def strokes(
     return np.array(canvas)
 
 
-def random_stroke(width, height, rng, num_vertices, step_px, brush_px):
+def random_stroke(
+    width: int,
+    height: int,
+    rng: np.random.Generator,
+    num_vertices: tuple[int, int],
+    step_px: float,
+    brush_px: tuple[float, float],
+) -> tuple[list[np.ndarray], int]:
     """(points, brush in px) of one broken line."""
     scale = min(width, height) / REFERENCE_PX
     points = [np.array([rng.uniform(0, width), rng.uniform(0, height)])]
@@ -57,7 +70,7 @@ def random_stroke(width, height, rng, num_vertices, step_px, brush_px):
     return points, brush
 
 
-def draw_stroke(draw, points, brush):
+def draw_stroke(draw: ImageDraw.ImageDraw, points: list[np.ndarray], brush: int) -> None:
     """One broken line of `brush` px with round joints and ends."""
     draw.line([tuple(p) for p in points], fill=1, width=brush)
     radius = brush / 2
@@ -65,7 +78,13 @@ def draw_stroke(draw, points, brush):
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=1)
 
 
-def strokes_to_coverage(size, target, rng, brush_px=BRUSH_PX, box_share=0.0):
+def strokes_to_coverage(
+    size: Size,
+    target: float,
+    rng: np.random.Generator,
+    brush_px: tuple[float, float] = BRUSH_PX,
+    box_share: float = 0.0,
+) -> np.ndarray:
     """Strokes as those of `strokes`, one after the other until about `target` of the mask, in
     [0,1], is covered.
 
@@ -90,11 +109,13 @@ def strokes_to_coverage(size, target, rng, brush_px=BRUSH_PX, box_share=0.0):
     return np.array(canvas) > 0
 
 
-def _count(canvas):
+def _count(canvas: Image.Image) -> int:
     return np.count_nonzero(np.asarray(canvas))
 
 
-def _with_stroke(canvas, points, brush, limit):
+def _with_stroke(
+    canvas: Image.Image, points: list[np.ndarray], brush: int, limit: int
+) -> Image.Image:
     """A copy with the stroke, as much of it as covers `limit` px of the canvas in all."""
     whole = canvas.copy()
     draw_stroke(ImageDraw.Draw(whole), points, brush)
@@ -109,7 +130,9 @@ def _with_stroke(canvas, points, brush, limit):
     return canvas
 
 
-def _cut(canvas, start, end, brush, limit):
+def _cut(
+    canvas: Image.Image, start: np.ndarray, end: np.ndarray, brush: int, limit: int
+) -> Image.Image:
     """A copy with the longest part of a segment that stays within `limit`; at least its first dot,
     since a stroke has one."""
     shortest, longest = 0.0, 1.0
@@ -122,7 +145,7 @@ def _cut(canvas, start, end, brush, limit):
     return canvas
 
 
-def _with_box(canvas, rng, limit):
+def _with_box(canvas: Image.Image, rng: np.random.Generator, limit: int) -> Image.Image:
     """A copy with a rectangle of at most the px missing to `limit` and its sides 15 to 60 % of the
     mask's, else smaller."""
     width, height = canvas.size

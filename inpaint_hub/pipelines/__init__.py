@@ -9,7 +9,8 @@ from inpaint_hub.pipelines.feed_forward import FeedForwardPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.lahiri import LahiriPipeline
 from inpaint_hub.pipelines.psp import PSPBlendPipeline, PSPPipeline
-from inpaint_hub.pipelines.router import AutoInpaintOutput, AutoInpaintPipeline, Route
+from inpaint_hub.pipelines.router import AutoInpaintOutput, AutoInpaintPipeline
+from inpaint_hub.pipelines.routes import Route
 from inpaint_hub.pipelines.search import MGANPriorPipeline, WPlusSearchPipeline, YehPipeline
 from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 

@@ -70,3 +70,13 @@ def check_arguments(arguments: dict) -> None:
             f"latents is a {type(latents).__name__}, expected an FWLatent; "
             "get one with output_type='latent'"
         )
+
+
+def chosen_noise(
+    noise_mode: str | None, samples: int, generator: torch.Generator | list | None
+) -> str:
+    """The noise mode of a call: where none is given, random when several results or a generator are
+    asked for, else const."""
+    if noise_mode is not None:
+        return noise_mode
+    return "random" if samples > 1 or generator is not None else "const"

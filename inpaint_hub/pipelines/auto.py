@@ -1,8 +1,10 @@
 """The pipeline a folder or Hub repository says it is."""
 
 from pathlib import Path
+from typing import Any
 
 from inpaint_hub.hub import find_file, read_json
+from inpaint_hub.pipelines.base import InpaintPipeline
 from inpaint_hub.pipelines.kinds import KINDS
 from inpaint_hub.pipelines.repository import INDEX, hub_options
 from inpaint_hub.pipelines.router import AutoInpaintPipeline
@@ -11,7 +13,7 @@ from inpaint_hub.stylegan2 import StyleGAN2Generator
 PIPELINES = {**KINDS, AutoInpaintPipeline.__name__: AutoInpaintPipeline}
 
 
-def class_name(pretrained_model_name_or_path, **kwargs):
+def class_name(pretrained_model_name_or_path: str | Path, **kwargs: Any) -> str | None:
     """Name of the pipeline's class, as model_index.json has it, or None.
 
     Raises: FileNotFoundError when there is no such file; ValueError where it is no JSON object.
@@ -21,7 +23,7 @@ def class_name(pretrained_model_name_or_path, **kwargs):
     return name if isinstance(name, str) else None
 
 
-def _is_generator(folder):
+def _is_generator(folder: str | Path) -> bool:
     """Whether a folder's config.json, without a pipeline around it, is a StyleGAN2Generator's."""
     file = Path(folder) / "config.json"
     if not file.is_file() or (Path(folder) / INDEX).exists():
@@ -33,7 +35,7 @@ def _is_generator(folder):
     return "z_dim" in config and config <= set(StyleGAN2Generator._hub_mixin_init_parameters)
 
 
-def load_pipeline(pretrained_model_name_or_path, **kwargs):
+def load_pipeline(pretrained_model_name_or_path: str | Path, **kwargs: Any) -> InpaintPipeline:
     """The pipeline named by model_index.json; arguments as InpaintPipeline.from_pretrained's.
 
     Raises: FileNotFoundError when there is none; ValueError for a class that fills no holes; those

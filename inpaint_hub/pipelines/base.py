@@ -1,13 +1,11 @@
 """InpaintPipeline: preprocess -> encode -> generate -> composite, for any encoder and generator."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
 import torch
 from diffusers.utils import BaseOutput, replace_example_docstring
-from torch import nn
 
 from inpaint_hub import crops, engines
 from inpaint_hub.blending import dilate
@@ -19,9 +17,15 @@ from inpaint_hub.images import (
     to_tensor,
     write_pictures,
 )
-from inpaint_hub.pipelines.arguments import check_arguments
-from inpaint_hub.pipelines.repository import HubPipeline
-from inpaint_hub.pipelines.windows import PreparedInputs, fills_of, joined, window_groups
+from inpaint_hub.pipelines.arguments import check_arguments, chosen_noise
+from inpaint_hub.pipelines.repository import HubPipeline, woken
+from inpaint_hub.pipelines.windows import (
+    PreparedInputs,
+    fills_of,
+    generators_of,
+    joined,
+    window_groups,
+)
 from inpaint_hub.stylegan2.latents import FWLatent
 
 EXAMPLE_DOC_STRING = """
@@ -47,17 +51,6 @@ class InpaintOutput(BaseOutput):
     images: list | np.ndarray | torch.Tensor | tuple
     generated: torch.Tensor | None
     textures: list | None = None
-
-
-def woken(model: nn.Module) -> nn.Module:
-    """The model, moved to its device if enable_model_cpu_offload put it away.
-
-    diffusers' hook does so before `forward`; we also call the parts of a model by themselves.
-    """
-    hook = getattr(model, "_hf_hook", None)
-    if hasattr(hook, "pre_forward"):
-        hook.pre_forward(model)
-    return model
 
 
 class InpaintPipeline(HubPipeline):
@@ -97,8 +90,10 @@ class InpaintPipeline(HubPipeline):
         engines.install(self, engine, dtype)
         return self
 
-    def check_inputs(self, arguments: dict) -> None:
-        """Raises: ValueError, TypeError that name the argument of __call__ and what it was."""
+    def check_inputs(self, arguments: dict[str, Any]) -> None:
+        """arguments: those of __call__, by name, and whatever else: locals() as it begins.
+
+        Raises: ValueError, TypeError that name the argument and what it was."""
         check_arguments(arguments)
 
     @staticmethod
@@ -251,53 +246,23 @@ class InpaintPipeline(HubPipeline):
         the networks see of them. `generated`, [K,3,s,s] around [-1,1], is what fills the holes."""
         return {"generated": self.generate(latent, noise_mode, generator, truncation_psi)}
 
+    fills = staticmethod(fills_of)  # how the seam is made is said there alone
+
     def composite(
         self,
         prepared: PreparedInputs,
         generated: torch.Tensor,
         samples: int = 1,
-        mask_blur: int = 0,
-        keep_known: bool = True,
-        blend: str = "none",
-        texture: str = "none",
-        seeds: list[int] | None = None,
-        chosen: list | None = None,
+        *seam: Any,
+        **named_seam: Any,
     ) -> list:
         """Pictures with `generated` [K * samples,3,s,s] in their holes, in the users' own kinds.
 
         Arguments as those of `fills`.
         """
-        shown = [
-            prepared.pictures[i] for i in range(len(prepared.pictures)) for _ in range(samples)
-        ]
-        fills = self.fills(
-            prepared, generated, samples, mask_blur, keep_known, blend, texture, seeds, chosen
-        )
+        fills = self.fills(prepared, generated, samples, *seam, **named_seam)
+        shown = [picture for picture in prepared.pictures for _ in range(samples)]
         return [picture.fill(*fill) for picture, fill in zip(shown, fills)]
-
-    def fills(
-        self,
-        prepared: PreparedInputs,
-        generated: torch.Tensor,
-        samples: int = 1,
-        mask_blur: int = 0,
-        keep_known: bool = True,
-        blend: str = "none",
-        texture: str = "none",
-        seeds: list[int] | None = None,
-        chosen: list | None = None,
-    ) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
-        """What `composite` puts into the pictures: for each result in turn, (rgb float32 [H,W,3] in
-        [0,1], or None where there is no window; bool [H,W] of where it counts).
-
-        keep_known=False shows the generator's whole window instead, without blend and texture.
-        mask_blur, blend, texture: those of __call__. seeds: whole numbers of the texture's search,
-        one for each result; where not given, the sample's number. chosen: a list that takes up what
-        InpaintOutput.textures holds.
-        """
-        return fills_of(
-            prepared, generated, samples, mask_blur, keep_known, blend, texture, seeds, chosen
-        )
 
     @torch.no_grad()
     @replace_example_docstring(EXAMPLE_DOC_STRING)
@@ -372,32 +337,13 @@ class InpaintPipeline(HubPipeline):
 
         Examples:
         """
-        self.check_inputs(
-            {
-                "height": height,
-                "width": width,
-                "padding_mask_crop": padding_mask_crop,
-                "num_images_per_prompt": num_images_per_prompt,
-                "generator": generator,
-                "latents": latents,
-                "output_type": output_type,
-                "mask_dilate": mask_dilate,
-                "mask_blur": mask_blur,
-                "noise_mode": noise_mode,
-                "variation": variation,
-                "truncation_psi": truncation_psi,
-                "blend": blend,
-                "context": context,
-                "texture": texture,
-            }
-        )
+        self.check_inputs(locals())
         prepared = self.preprocess(
             image, mask_image, height, width, padding_mask_crop, mask_dilate, context
         )
         prepared.options = encode_options or {}
         samples = num_images_per_prompt
-        if noise_mode is None:
-            noise_mode = "random" if samples > 1 or generator is not None else "const"
+        noise_mode = chosen_noise(noise_mode, samples, generator)
         if latents is not None and len(latents.ws) != len(prepared.windows):
             raise ValueError(
                 f"latents hold {len(latents.ws)} entries, expected {len(prepared.windows)}, one "
@@ -422,12 +368,12 @@ class InpaintPipeline(HubPipeline):
             prepared,
             rendered["generated"],
             samples,
-            mask_blur,
-            composite,
-            blend or self.default_blend,
-            texture,
-            self.texture_seeds(texture, generator, len(prepared.pictures), samples),
-            chosen,
+            mask_blur=mask_blur,
+            keep_known=composite,
+            blend=blend or self.default_blend,
+            texture=texture,
+            seeds=self.texture_seeds(texture, generator, len(prepared.pictures), samples),
+            chosen=chosen,
         )
         of_each = [picture for picture in prepared.pictures for _ in range(samples)]
         images = write_pictures(filled, output_type, of_each)
@@ -466,7 +412,7 @@ class InpaintPipeline(HubPipeline):
         Arguments as __call__'s, the generators' list one for each result. apart: no two pictures in
         one pass of the network, whose last digits depend on how many it sees.
         """
-        noise = self._per_window(generator, prepared, samples)
+        noise = generators_of(generator, prepared, samples)
         if not prepared.windows:
             return {"generated": prepared.image}
         parts = []
@@ -497,20 +443,3 @@ class InpaintPipeline(HubPipeline):
             features={r: f[part] for r, f in latents.features.items()},
             rgb_features={r: f[part] for r, f in latents.rgb_features.items()},
         )
-
-    def _per_window(
-        self,
-        generator: torch.Generator | list[torch.Generator] | None,
-        prepared: PreparedInputs,
-        samples: int,
-    ) -> torch.Generator | list[torch.Generator] | None:
-        """One generator stays one; of a list with one per result, one for each window's sample."""
-        if not isinstance(generator, (list, tuple)):
-            return generator
-        results = len(prepared.pictures) * samples
-        if len(generator) != results:
-            raise ValueError(
-                f"generator is a list of {len(generator)}, expected {results}: one for each result "
-                f"({len(prepared.pictures)} pictures x num_images_per_prompt={samples})"
-            )
-        return [generator[i * samples + s] for i, _ in prepared.windows for s in range(samples)]

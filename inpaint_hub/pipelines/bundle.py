@@ -1,5 +1,7 @@
 """The pipeline for any photo that comes with the package: demo and command line start with it."""
 
+from typing import Any
+
 from inpaint_hub.bundled import weights_folder
 from inpaint_hub.faces import FaceDetector
 from inpaint_hub.pipelines.auto import load_pipeline
@@ -10,7 +12,7 @@ BUNDLE = {"faces": "dualpath-faces-128", "photos": "invertfill-scenes-128"}
 DETECTOR = "face-detector"
 
 
-def default_pipeline(**kwargs):
+def default_pipeline(**kwargs: Any) -> AutoInpaintPipeline:
     """The AutoInpaintPipeline made of the bundled weights; arguments as from_pretrained's.
 
     Raises: FileNotFoundError where the package was installed without its weights.

@@ -1,9 +1,13 @@
 """CoModGAN as a pipeline: one network, no inversion."""
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 
 from inpaint_hub.comodgan import CoModGANGenerator
-from inpaint_hub.pipelines.base import InpaintPipeline, woken
+from inpaint_hub.pipelines.base import InpaintPipeline
+from inpaint_hub.pipelines.repository import woken
 from inpaint_hub.stylegan2 import FWLatent
 
 
@@ -18,25 +22,34 @@ class CoModGANPipeline(InpaintPipeline):
 
     papers = ("CoModGAN", "StyleGAN2")
 
-    def __init__(self, gan: CoModGANGenerator):
+    def __init__(self, gan: CoModGANGenerator) -> None:
         super().__init__()
         self.register_networks(gan=gan)
 
     @property
-    def input_dtype(self):
+    def input_dtype(self) -> torch.dtype:
         return self.gan.dtype
 
-    def encode(self, masked_image, mask):
+    def encode(self, masked_image: torch.Tensor, mask: torch.Tensor) -> FWLatent:
         gan = woken(self.gan)
         global_code, features = gan.encoder(masked_image, mask)
         w = gan.w_avg.to(global_code.dtype).expand(len(mask), -1)
         return FWLatent(gan.co_modulate(w, global_code), features)
 
-    def random_offsets(self, count, generator=None):
+    def random_offsets(
+        self, count: int, generator: torch.Generator | list[torch.Generator] | None = None
+    ) -> torch.Tensor:
         """Of w alone: the encoder's code says what the picture shows, and stays."""
         return F.pad(super().random_offsets(count, generator), (0, self.gan.global_dim))
 
-    def generate(self, latent, noise_mode="const", generator=None, truncation_psi=1.0, **options):
+    def generate(
+        self,
+        latent: FWLatent,
+        noise_mode: str = "const",
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        truncation_psi: float = 1.0,
+        **options: Any,
+    ) -> torch.Tensor | tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """As InpaintPipeline's; noise_mode "random" draws z too."""
         if noise_mode == "random":
             latent = self.vary(latent, 1.0, generator, truncation_psi)

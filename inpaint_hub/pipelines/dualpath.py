@@ -4,6 +4,7 @@ B6)."""
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 
 from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.dualpath.offset_field import draw_arrows, mean_offset
@@ -11,7 +12,7 @@ from inpaint_hub.images import to_pixels
 from inpaint_hub.inversion import PSPEncoder
 from inpaint_hub.invertfill import InvertFillEncoder
 from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
-from inpaint_hub.stylegan2 import StyleGAN2Generator
+from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Generator
 
 
 @dataclass
@@ -29,7 +30,9 @@ class DualPathOutput(InpaintOutput):
     inverted: torch.Tensor | None = None
     offsets: dict | None = None
 
-    def offset_pictures(self, resolution=None, side_px=512, stretch=1.0):
+    def offset_pictures(
+        self, resolution: int | None = None, side_px: int = 512, stretch: float = 1.0
+    ) -> list[Image.Image]:
         """Offsets as arrows over `generated`: one PIL picture of side_px for each.
 
         Args:
@@ -68,13 +71,19 @@ class DualPathPipeline(InpaintPipeline):
         encoder: PSPEncoder | InvertFillEncoder,
         gan: StyleGAN2Generator,
         inpainter: DualPathInpainter,
-    ):
+    ) -> None:
         super().__init__()
         self.register_networks(encoder=encoder, gan=gan, inpainter=inpainter)
 
     def render(
-        self, latent, masked_image, mask, noise_mode="const", generator=None, truncation_psi=1.0
-    ):
+        self,
+        latent: FWLatent,
+        masked_image: torch.Tensor,
+        mask: torch.Tensor,
+        noise_mode: str = "const",
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        truncation_psi: float = 1.0,
+    ) -> dict:
         """As the base's; `inverted` and `offsets` as DualPathOutput's."""
         inverted, semantic_features = self.generate(
             latent, noise_mode, generator, truncation_psi, return_features=True

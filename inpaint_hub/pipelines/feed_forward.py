@@ -1,5 +1,7 @@
 """Dual-path's feed-forward path alone, as a pipeline: no generator, no inversion (SPEC B3)."""
 
+import torch
+
 from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.pipelines.base import InpaintPipeline
 from inpaint_hub.stylegan2 import FWLatent
@@ -16,7 +18,7 @@ class FeedForwardPipeline(InpaintPipeline):
 
     papers = ("Dual-path",)
 
-    def __init__(self, inpainter: DualPathInpainter):
+    def __init__(self, inpainter: DualPathInpainter) -> None:
         super().__init__()
         if inpainter.fusion_resolutions:
             raise ValueError(
@@ -26,21 +28,33 @@ class FeedForwardPipeline(InpaintPipeline):
         self.register_networks(inpainter=inpainter)
 
     @property
-    def resolution(self):
+    def resolution(self) -> int:
         return self.inpainter.resolution
 
     @property
-    def input_dtype(self):
+    def input_dtype(self) -> torch.dtype:
         return self.inpainter.dtype
 
-    def encode(self, masked_image, mask):
+    def encode(self, masked_image: torch.Tensor, mask: torch.Tensor) -> FWLatent:
         """An FWLatent of no style vectors."""
         return FWLatent(masked_image.new_zeros(len(mask), 0, 0))
 
-    def vary(self, latent, variation, generator=None, truncation_psi=1.0):
+    def vary(
+        self,
+        latent: FWLatent,
+        variation: float,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        truncation_psi: float = 1.0,
+    ) -> FWLatent:
         return latent
 
     def render(
-        self, latent, masked_image, mask, noise_mode="const", generator=None, truncation_psi=1.0
-    ):
+        self,
+        latent: FWLatent,
+        masked_image: torch.Tensor,
+        mask: torch.Tensor,
+        noise_mode: str = "const",
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        truncation_psi: float = 1.0,
+    ) -> dict:
         return {"generated": self.inpainter(masked_image, mask)}

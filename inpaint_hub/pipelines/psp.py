@@ -11,7 +11,7 @@ class PSPPipeline(InpaintPipeline):
 
     papers = ("pSp", "StyleGAN2")
 
-    def __init__(self, encoder: PSPEncoder, gan: StyleGAN2Generator):
+    def __init__(self, encoder: PSPEncoder, gan: StyleGAN2Generator) -> None:
         super().__init__()
         self.register_networks(encoder=encoder, gan=gan)
 

@@ -9,11 +9,12 @@ import json
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import get_args
+from typing import Any, Self, get_args
 
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.pipelines import pipeline_loading_utils
+from torch import nn
 
 from inpaint_hub import hub
 
@@ -39,11 +40,22 @@ PAPERS = {  # where those are that the classes name
 SIZES = ("resolution", "w_dim", "z_dim")  # that every component shares with the generator
 
 
-def hub_options(arguments):
+def hub_options(arguments: dict) -> dict:
     """Those of the arguments that say which files of a Hub repository are meant, and by what
     right."""
     names = ("revision", "token", "cache_dir", "local_files_only", "force_download")
     return {name: arguments[name] for name in names if name in arguments}
+
+
+def woken(model: nn.Module) -> nn.Module:
+    """The model, moved to its device if enable_model_cpu_offload put it away.
+
+    diffusers' hook does so before `forward`; we also call the parts of a model by themselves.
+    """
+    hook = getattr(model, "_hf_hook", None)
+    if hasattr(hook, "pre_forward"):
+        hook.pre_forward(model)
+    return model
 
 
 class HubPipeline(DiffusionPipeline):
@@ -61,12 +73,12 @@ class HubPipeline(DiffusionPipeline):
     shared_settings = {}
 
     @property
-    def resolution(self):
+    def resolution(self) -> int:
         """Side of the network's pictures in px."""
         return self.gan.resolution
 
     @classmethod
-    def network_classes(cls):
+    def network_classes(cls) -> dict[str, tuple[type, ...]]:
         """{component's name: classes it may be of}, as the constructor's annotations say."""
         annotations = cls.__init__.__annotations__.items()
         kinds = {name: get_args(kind) or (kind,) for name, kind in annotations}
@@ -76,7 +88,7 @@ class HubPipeline(DiffusionPipeline):
             if all(isinstance(c, type) and issubclass(c, hub.HubModel) for c in classes)
         }
 
-    def register_networks(self, **networks):
+    def register_networks(self, **networks: hub.HubModel) -> None:
         """Register the components, given by their names.
 
         Raises: TypeError for a component of another class than the constructor's annotation;
@@ -98,7 +110,7 @@ class HubPipeline(DiffusionPipeline):
         self.register_modules(**networks)
 
     @classmethod
-    def _of_another_kind(cls, name, given):
+    def _of_another_kind(cls, name: str, given: str | None) -> str:
         expected = " or ".join(kind.__name__ for kind in cls.network_classes()[name])
         return (
             f"{name} is a {given}, {cls.__name__} expects {expected}; for a saved pipeline of "
@@ -107,8 +119,12 @@ class HubPipeline(DiffusionPipeline):
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path, variant=None, device_map=None, **kwargs
-    ):
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        variant: str | None = None,
+        device_map: str | torch.device | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """The pipeline of a folder or Hub repository.
 
         Args:
@@ -140,7 +156,7 @@ class HubPipeline(DiffusionPipeline):
         return pipeline if device_map is None else pipeline.to(device_map)
 
     @classmethod
-    def _check_index(cls, file, networks):
+    def _check_index(cls, file: Path, networks: list[str]) -> None:
         """Raises: ValueError for a model_index.json that is none, or of no pipeline like this;
         TypeError for other networks than those named."""
         index = hub.read_json(file, "a pipeline's index")
@@ -172,7 +188,9 @@ class HubPipeline(DiffusionPipeline):
                 raise TypeError(f"{cls._of_another_kind(name, given)} ({file})")
 
     @classmethod
-    def _load_components(cls, repository, variant, where, kwargs):
+    def _load_components(
+        cls, repository: str | Path, variant: str | None, where: dict, kwargs: dict
+    ) -> dict[str, hub.HubModel]:
         """{name: model} of the variant's files, which diffusers would not pass on."""
         dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
         index = hub.read_json(hub.find_file(repository, INDEX, **where), "a pipeline's index")
@@ -192,14 +210,14 @@ class HubPipeline(DiffusionPipeline):
 
     def save_pretrained(
         self,
-        save_directory,
-        safe_serialization=True,
-        variant=None,
-        max_shard_size=None,
-        push_to_hub=False,
-        repo_id=None,
-        **push_options,
-    ):
+        save_directory: str | Path,
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+        push_to_hub: bool = False,
+        repo_id: str | None = None,
+        **push_options: Any,
+    ) -> hub.CommitInfo | None:
         """Write model_index.json, the components, and, where they are not there yet, a model card
         and the root config.json by which the Hub counts downloads.
 
@@ -229,14 +247,21 @@ class HubPipeline(DiffusionPipeline):
             folder, repo_id, allow_patterns=files, keep_card=not own_card, **push_options
         )
 
-    def write_components(self, folder, **options):
+    def write_components(self, folder: str | Path, **options: Any) -> None:
         """Write model_index.json and the components; options: how, as save_pretrained's."""
         super().save_pretrained(folder, **options)
         index = json.loads((folder / INDEX).read_text("utf-8"))
         index.pop("_name_or_path", None)  # where it was loaded from is nobody's business
         (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
 
-    def push_to_hub(self, repo_id, *, variant=None, max_shard_size=None, **push_options):
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+        **push_options: Any,
+    ) -> hub.CommitInfo:
         """Upload the pipeline as one commit, with our model card where the repository has none.
 
         push_options: commit_message, private, token, create_pr, branch. Returns the commit.
@@ -251,12 +276,12 @@ class HubPipeline(DiffusionPipeline):
                 **push_options,
             )
 
-    def paper_line(self):
+    def paper_line(self) -> str:
         """Links to the papers, as the Hub finds them in a card."""
         links = ", ".join(f"[{name}]({PAPERS[name]})" for name in self.papers)
         return f"Written from: {links}.\n\n" if links else ""
 
-    def model_card(self, repo_id=None):
+    def model_card(self, repo_id: str | None = None) -> str:
         """README.md of a saved pipeline; training data and terms are the trainer's to add."""
         name = type(self).__name__
         return (

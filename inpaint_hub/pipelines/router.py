@@ -4,49 +4,23 @@ photos."""
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from diffusers import __version__ as diffusers_version
 
 from inpaint_hub import crops, hub
-from inpaint_hub.faces import MIN_FACE_PX, FaceDetector, find_faces, frame_of
-from inpaint_hub.images import write_pictures
+from inpaint_hub.faces import FaceDetector
+from inpaint_hub.images import Picture, PictureLike, write_pictures
+from inpaint_hub.pipelines.arguments import chosen_noise
 from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
 from inpaint_hub.pipelines.kinds import KINDS
 from inpaint_hub.pipelines.repository import INDEX, hub_options
+from inpaint_hub.pipelines.routes import Plan, Route, check_choice, plan_of, with_textures
+from inpaint_hub.pipelines.windows import PreparedInputs
+from inpaint_hub.stylegan2 import FWLatent
 from inpaint_hub.texture import textured_windows
-
-FACES = ("auto", "always", "never")
-# A hole that hides so much of a face, and lies so far beyond its frame or leaves so little of it,
-# is there to take a person away.
-HIDDEN, BEYOND, LEFT = 0.9, 0.3, 0.1
-
-
-class Route(NamedTuple):
-    """What fills one hole, and why.
-
-    picture: index of the picture. box: (left, top, right, bottom) of the hole in px, the last two
-    exclusive. route: "faces", "photos", or "texture" where the photo's own texture was better than
-    what the model of photos knows. reason: a sentence for the user. face: box of the face that the
-    hole touches, in px, or None.
-    """
-
-    picture: int
-    box: tuple
-    route: str
-    reason: str
-    face: tuple | None = None
-
-    @property
-    def sentence(self):
-        """The same in words."""
-        left, top, right, bottom = self.box
-        by = {"texture": "the photo's own texture"}.get(self.route, f"the model of {self.route}")
-        return (
-            f"Hole of {right - left} x {bottom - top} px at ({left}, {top}): {by}; {self.reason}."
-        )
 
 
 @dataclass
@@ -58,17 +32,6 @@ class AutoInpaintOutput(InpaintOutput):
 
     generated: torch.Tensor | None = None
     routes: list | None = None
-
-
-class Plan(NamedTuple):
-    """routes of one picture, one for each of its `parts`, the crops.Holes; frames: [OwnWindow] of
-    the faces whose holes the model of faces fills; by_faces: bool [H,W], which pixels these are
-    (None: none)."""
-
-    routes: list
-    parts: list
-    frames: list
-    by_faces: np.ndarray | None
 
 
 class Fill(NamedTuple):
@@ -90,7 +53,9 @@ class AutoInpaintPipeline(InpaintPipeline):
     output_class = AutoInpaintOutput
     default_blend = "gp"
 
-    def __init__(self, faces: InpaintPipeline, photos: InpaintPipeline, detector: FaceDetector):
+    def __init__(
+        self, faces: InpaintPipeline, photos: InpaintPipeline, detector: FaceDetector
+    ) -> None:
         super().__init__()
         for name, part in (("faces", faces), ("photos", photos)):
             if not isinstance(part, InpaintPipeline) or isinstance(part, AutoInpaintPipeline):
@@ -106,52 +71,56 @@ class AutoInpaintPipeline(InpaintPipeline):
         self.register_modules(faces=faces, photos=photos, detector=detector)
 
     @property
-    def resolution(self):
+    def resolution(self) -> int:
         """Side of the larger model's pictures in px."""
         return max(self.faces.resolution, self.photos.resolution)
 
     @property
-    def parts(self):
+    def parts(self) -> dict[str, InpaintPipeline]:
         """{name: pipeline} of the two it chooses from."""
         return {"faces": self.faces, "photos": self.photos}
 
-    def to(self, *arguments, **options):
+    def to(self, *arguments: Any, **options: Any) -> Self:
         for part in (*self.parts.values(), self.detector):
             part.to(*arguments, **options)
         return self
 
-    def optimize(self, engine="eager", dtype=None):
+    def optimize(self, engine: str | None = "eager", dtype: torch.dtype | None = None) -> Self:
         for part in self.parts.values():
             part.optimize(engine, dtype)
         return self
 
-    def enable_model_cpu_offload(self, *arguments, **options):
+    def enable_model_cpu_offload(self, *arguments: Any, **options: Any) -> None:
         for part in self.parts.values():
             part.enable_model_cpu_offload(*arguments, **options)
 
-    def set_progress_bar_config(self, **options):
+    def set_progress_bar_config(self, **options: Any) -> None:
         for part in self.parts.values():
             part.set_progress_bar_config(**options)
 
     @torch.no_grad()
-    def route(self, image, mask_image, faces="auto", mask_dilate=0):
+    def route(
+        self, image: PictureLike, mask_image: PictureLike, faces: str = "auto", mask_dilate: int = 0
+    ) -> list[Route]:
         """[Route] of each hole, without filling any; arguments as __call__'s."""
-        _check_choice(faces)
+        check_choice(faces)
         pictures, holes = self.read(image, mask_image, mask_dilate=mask_dilate)
-        plans = [self._plan(i, *pair, faces) for i, pair in enumerate(zip(pictures, holes))]
+        plans = [
+            plan_of(self.detector, i, *pair, faces) for i, pair in enumerate(zip(pictures, holes))
+        ]
         return [route for plan in plans for route in plan.routes]
 
     @torch.no_grad()
     def __call__(
         self,
-        image,
-        mask_image,
+        image: PictureLike,
+        mask_image: PictureLike,
         height: int | None = None,
         width: int | None = None,
         padding_mask_crop: int | None = None,
         num_images_per_prompt: int = 1,
         generator: torch.Generator | list[torch.Generator] | None = None,
-        latents=None,
+        latents: FWLatent | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
         mask_dilate: int = 0,
@@ -163,7 +132,7 @@ class AutoInpaintPipeline(InpaintPipeline):
         context: float | None = None,
         texture: str = "auto",
         faces: str = "auto",
-    ):
+    ) -> AutoInpaintOutput | tuple:
         """Fill the white part of mask_image; every value outside it is returned bit for bit.
 
         Args:
@@ -183,25 +152,8 @@ class AutoInpaintPipeline(InpaintPipeline):
         """
         if context is None and padding_mask_crop is None:
             context = crops.CONTEXT
-        _check_choice(faces)
-        self.check_inputs(
-            {
-                "height": height,
-                "width": width,
-                "padding_mask_crop": padding_mask_crop,
-                "num_images_per_prompt": num_images_per_prompt,
-                "generator": generator,
-                "latents": latents,
-                "output_type": output_type,
-                "mask_dilate": mask_dilate,
-                "mask_blur": mask_blur,
-                "noise_mode": noise_mode,
-                "variation": variation,
-                "blend": blend,
-                "context": context,
-                "texture": texture,
-            }
-        )
+        check_choice(faces)
+        self.check_inputs(locals())
         if latents is not None or not composite or output_type == "latent":
             raise ValueError(
                 f"latents={'given' if latents is not None else None}, composite={composite}, "
@@ -209,10 +161,11 @@ class AutoInpaintPipeline(InpaintPipeline):
                 "two models with frames of their own fill here; call pipe.faces or pipe.photos"
             )
         samples = num_images_per_prompt
-        if noise_mode is None:
-            noise_mode = "random" if samples > 1 or generator is not None else "const"
+        noise_mode = chosen_noise(noise_mode, samples, generator)
         pictures, holes = self.read(image, mask_image, height, width, mask_dilate)
-        plans = [self._plan(i, *pair, faces) for i, pair in enumerate(zip(pictures, holes))]
+        plans = [
+            plan_of(self.detector, i, *pair, faces) for i, pair in enumerate(zip(pictures, holes))
+        ]
         answer = {"generator": generator, "noise_mode": noise_mode, "variation": variation}
         seam = {"mask_blur": mask_blur, "blend": blend or self.default_blend, "texture": texture}
         by_faces, textures = self._fill_faces(pictures, holes, plans, samples, answer, seam)
@@ -221,7 +174,7 @@ class AutoInpaintPipeline(InpaintPipeline):
         )
         if texture == "auto":
             plans = [
-                _with_textures(plan, others[i * samples], holes[i].shape)
+                with_textures(plan, others[i * samples], holes[i].shape)
                 for i, plan in enumerate(plans)
             ]
         filled = [
@@ -239,67 +192,36 @@ class AutoInpaintPipeline(InpaintPipeline):
             return_dict, images=images, generated=None, textures=chosen, routes=routes
         )
 
-    def _plan(self, index, picture, hole, choice):
-        """Plan of one picture."""
-        found = []
-        if choice != "never" and hole.any():
-            found = find_faces(self.detector, picture.pixels, hole)
-        frames = [frame_of(face.points) for face in found]
-        routes, chosen, holes = [], {}, crops.separate_holes(hole)
-        for part in holes:
-            touched = [k for k, face in enumerate(found) if touches(part, face.box)]
-            wanted, route = self._route(index, part, touched, found, frames, choice)
-            routes.append(route)
-            for k in wanted:
-                chosen.setdefault(k, []).append(part)
-        taken, windows = np.zeros_like(hole), []
-        for k, parts in chosen.items():
-            window = crops.whole_window(hole)[0] if k is None else frames[k]
-            slices = crops.window_slices(window, hole.shape)
-            own = np.zeros_like(taken)
-            for part in parts:
-                own[part.part] |= part.own
-            own = own[slices] & crops.inside(window, slices) & ~taken[slices]
-            taken[slices] |= own
-            if own.any():
-                windows.append(crops.OwnWindow(window, own))
-        return Plan(routes, holes, windows, taken if windows else None)
+    def _plans(self, pictures: list[Picture], holes: list[np.ndarray], choice: str) -> list[Plan]:
+        pairs = enumerate(zip(pictures, holes))
+        return [plan_of(self.detector, i, *pair, choice) for i, pair in pairs]
 
-    def _route(self, index, part, touched, found, frames, choice):
-        """(keys of the frames that fill the hole, None being the whole picture; its Route)."""
-
-        def told(route, reason, face=None):
-            return Route(index, part.box, route, reason, face)
-
-        large = [k for k in touched if found[k].side >= MIN_FACE_PX]
-        for k in sorted(large, key=lambda k: -found[k].side):
-            hidden, beyond, left = shares(part, found[k].box, frames[k])
-            if choice == "auto" and hidden > HIDDEN and (beyond > BEYOND or left < LEFT):
-                reason = f"hides all of a face, {found[k].side:.0f} px high: taken for its removal"
-                return [], told("photos", reason, found[k].box)
-        if large:
-            largest = max(large, key=lambda k: found[k].side)
-            count = "a face" if len(large) == 1 else f"{len(large)} faces"
-            reason = f"touches {count}, {found[largest].side:.0f} px high"
-            return large, told("faces", reason, found[largest].box)
-        if choice == "always":
-            return [None], told("faces", "no face found here; the whole picture counts as one")
-        if choice == "never":
-            return [], told("photos", "faces were not looked for")
-        if touched:
-            side = max(found[k].side for k in touched)
-            reason = f"touches a face of {side:.0f} px only, below {MIN_FACE_PX} px"
-            return [], told("photos", reason, found[touched[0]].box)
-        return [], told("photos", "touches no face" if found else "no face in the picture")
-
-    def _fill_faces(self, pictures, holes, plans, samples, answer, seam):
+    def _fill_faces(
+        self,
+        pictures: list[Picture],
+        holes: list[np.ndarray],
+        plans: list[Plan],
+        samples: int,
+        answer: dict,
+        seam: dict,
+    ) -> tuple[list[Fill | None], list[list]]:
         """What the model of faces fills, as `_filled` returns it."""
         windows = [(i, window) for i, plan in enumerate(plans) for window in plan.frames]
         if seam["texture"] == "auto":
             seam = seam | {"texture": "detail"}
         return self._filled(self.faces, pictures, holes, windows, samples, answer, seam)
 
-    def _fill_rest(self, pictures, holes, plans, samples, by_faces, answer, seam, room):
+    def _fill_rest(
+        self,
+        pictures: list[Picture],
+        holes: list[np.ndarray],
+        plans: list[Plan],
+        samples: int,
+        by_faces: list[Fill | None],
+        answer: dict,
+        seam: dict,
+        room: tuple[float | None, int | None],
+    ) -> tuple[list[Fill | None], list[list]]:
         """The same by the model of photos, which sees the faces' fills as known."""
         rest = [h if p.by_faces is None else h & ~p.by_faces for h, p in zip(holes, plans)]
         if any(by_faces):  # each answer continues its own
@@ -310,7 +232,15 @@ class AutoInpaintPipeline(InpaintPipeline):
         return self._filled(self.photos, pictures, rest, windows, samples, answer, seam)
 
     @staticmethod
-    def _filled(pipe, pictures, holes, windows, samples, answer, seam):
+    def _filled(
+        pipe: InpaintPipeline,
+        pictures: list[Picture],
+        holes: list[np.ndarray],
+        windows: list[tuple],
+        samples: int,
+        answer: dict,
+        seam: dict,
+    ) -> tuple[list[Fill | None], list[list]]:
         """([Fill or None], [[((slices, own) of a crop, (choice, scores) of its texture)]]), one
         entry for each result."""
         results = len(pictures) * samples
@@ -331,7 +261,9 @@ class AutoInpaintPipeline(InpaintPipeline):
         return found, textures
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, variant=None, **kwargs):
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, variant: str | None = None, **kwargs: Any
+    ) -> Self:
         """The pipeline of a folder or Hub repository; arguments as InpaintPipeline's.
 
         faces, photos, detector: to use instead of the repository's.
@@ -362,7 +294,7 @@ class AutoInpaintPipeline(InpaintPipeline):
             own["detector"] = FaceDetector.from_pretrained(folder, subfolder="detector")
         return cls(**own)
 
-    def write_components(self, folder, **options):
+    def write_components(self, folder: str | Path, **options: Any) -> None:
         """As HubPipeline's: the folders faces and photos are whole repositories themselves."""
         for name, part in self.parts.items():
             part.save_pretrained(folder / name, **options)
@@ -374,32 +306,12 @@ class AutoInpaintPipeline(InpaintPipeline):
         (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
 
 
-def _check_choice(faces):
-    if faces not in FACES:
-        raise ValueError(f"faces is {faces!r}, expected one of {FACES}")
-
-
-def touches(hole, box):
-    """Whether a crops.Hole has a pixel in the box."""
-    return bool(_inside_box(hole, box).any())
-
-
-def _inside_box(hole, box):
-    left, top, right, bottom = (round(side) for side in box)
-    x, y = max(left - hole.box[0], 0), max(top - hole.box[1], 0)
-    return hole.own[y : max(bottom - hole.box[1], 0), x : max(right - hole.box[0], 0)]
-
-
-def shares(hole, box, frame):
-    """(share of a face's box that the hole hides, share of the hole outside the face's frame, share
-    of the frame that the hole leaves)."""
-    area = max((box[2] - box[0]) * (box[3] - box[1]), 1)
-    within = (hole.own & crops.inside(frame, hole.part)).sum()
-    hidden = _inside_box(hole, box).sum() / area
-    return float(hidden), float(1 - within / hole.own.sum()), float(1 - within / frame.side**2)
-
-
-def _seeds(prepared, samples, generator, texture):
+def _seeds(
+    prepared: PreparedInputs,
+    samples: int,
+    generator: torch.Generator | list[torch.Generator] | None,
+    texture: str,
+) -> list[int] | None:
     """As InpaintPipeline.texture_seeds, drawn for pictures with a window alone: a picture's results
     must not depend on which others are filled with it."""
     if generator is None or texture == "none":
@@ -415,7 +327,7 @@ def _seeds(prepared, samples, generator, texture):
     return seeds
 
 
-def _textured_crops(prepared, index):
+def _textured_crops(prepared: PreparedInputs, index: int) -> list[tuple]:
     """[(slices, own)] of the crops in which texture was made for a picture, in their order."""
     hole, found = prepared.holes[index], []
     for (i, window), own in zip(prepared.windows, prepared.own):
@@ -425,21 +337,7 @@ def _textured_crops(prepared, index):
     return found
 
 
-def _with_textures(plan, textures, shape):
-    """The plan whose routes say where the photo's texture was better than the model of photos."""
-    copied = np.zeros(shape, bool)
-    for (part, own), (choice, _) in textures:
-        if choice == "patches":
-            copied[part] |= own
-    routes = list(plan.routes)
-    for k, (route, hole) in enumerate(zip(plan.routes, plan.parts)):
-        if route.route == "photos" and (copied[hole.part] & hole.own).any():
-            told = "the model of photos misses too much of what lies around it"
-            routes[k] = route._replace(route="texture", reason=f"{route.reason}; {told}")
-    return plan._replace(routes=routes)
-
-
-def _compact(rgb, shown):
+def _compact(rgb: np.ndarray, shown: np.ndarray) -> Fill | None:
     """Fill of the smallest part that holds it; None where nothing is shown."""
     if not shown.any():
         return None
@@ -448,7 +346,7 @@ def _compact(rgb, shown):
     return Fill(part, rgb[part].copy(), shown[part].copy())
 
 
-def _with_fill(picture, fill):
+def _with_fill(picture: Picture, fill: Fill | None) -> Picture:
     """The picture as the networks are to see it, with a fill."""
     if fill is None:
         return picture
@@ -458,7 +356,9 @@ def _with_fill(picture, fill):
     return replace(picture, pixels=pixels)
 
 
-def _filled(picture, hole, fills):
+def _filled(
+    picture: Picture, hole: np.ndarray, fills: tuple[Fill | None, Fill | None]
+) -> PictureLike:
     """The picture with the fills of both models, of which each may be None."""
     rgb = np.zeros((*hole.shape, 3), np.float32) if any(fills) else None
     shown = np.zeros_like(hole)

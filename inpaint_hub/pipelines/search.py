@@ -4,10 +4,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
+from typing import Any
 
 import torch
+from torch import nn
 
-from inpaint_hub.pipelines.base import InpaintPipeline, woken
+from inpaint_hub.images import PictureLike
+from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline, woken
+from inpaint_hub.pipelines.windows import PreparedInputs
 from inpaint_hub.search import Limits, multi_code_search, w_plus_search, yeh_search
 from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Discriminator, StyleGAN2Generator
 
@@ -29,7 +33,7 @@ class SearchRequest:
     started: float = field(default_factory=lambda: time.monotonic())  # a test has its own clock
     windows_left: int | None = None
 
-    def seconds_for(self, count):
+    def seconds_for(self, count: int) -> float | None:
         """The share of the time that is left which the next `count` windows get; None: any time."""
         if self.limits.max_seconds is None:
             return None
@@ -46,30 +50,30 @@ class SearchPipeline(InpaintPipeline):
     _exclude_from_cpu_offload = ["discriminator"]  # used in turn with gan at every step
 
     @property
-    def input_dtype(self):
+    def input_dtype(self) -> torch.dtype:
         return self.gan.dtype
 
     takes_init_encoder = False
     _interrupt = False
 
     @property
-    def interrupt(self):
+    def interrupt(self) -> bool:
         """True ends the search after the step: set `pipe._interrupt = True` in the callback."""
         return self._interrupt
 
     def __call__(
         self,
-        image,
-        mask_image,
-        *arguments,
+        image: PictureLike,
+        mask_image: PictureLike,
+        *arguments: Any,
         num_inference_steps: int | None = None,
-        callback_on_step_end=None,
+        callback_on_step_end: Callable | None = None,
         tolerance: float | None = None,
         max_seconds: float | None = None,
-        perceptual_network=None,
-        init_encoder=None,
-        **options,
-    ):
+        perceptual_network: Callable | None = None,
+        init_encoder: nn.Module | None = None,
+        **options: Any,
+    ) -> InpaintOutput | tuple:
         """Fill the white part of mask_image; every value outside it is returned bit for bit.
 
         Args:
@@ -108,13 +112,15 @@ class SearchPipeline(InpaintPipeline):
         options["encode_options"] = {"request": request}
         return super().__call__(image, mask_image, *arguments, **options)
 
-    def _latent(self, prepared, latents, part):
+    def _latent(self, prepared: PreparedInputs, latents: FWLatent | None, part: slice) -> FWLatent:
         request = prepared.options.get("request")
         if request is not None and request.windows_left is None:
             request.windows_left = len(prepared.windows)
         return super()._latent(prepared, latents, part)
 
-    def encode(self, masked_image, mask, request=None):
+    def encode(
+        self, masked_image: torch.Tensor, mask: torch.Tensor, request: SearchRequest | None = None
+    ) -> FWLatent:
         """masked_image [K,3,s,s] in [-1,1] with hole 0, mask [K,1,s,s] -> the FWLatent found.
 
         request: the call's SearchRequest; the pipeline's own number of steps where not given.
@@ -123,7 +129,7 @@ class SearchPipeline(InpaintPipeline):
         asked = request or SearchRequest(Limits(self.config.num_steps))
         with self.progress_bar(total=asked.limits.num_steps) as bar:
 
-            def on_step(step, codes, losses):
+            def on_step(step: int, codes: list[torch.Tensor], losses: torch.Tensor) -> bool:
                 bar.update()
                 if asked.callback is not None:
                     asked.callback(self, step, step, {"codes": codes, "loss": losses})
@@ -142,7 +148,9 @@ class SearchPipeline(InpaintPipeline):
                     options["start"] = self.started_by(asked.init_encoder, masked_image, mask)
                 return self.search(masked_image, mask, limits, asked.perceptual_network, **options)
 
-    def started_by(self, encoder, masked_image, mask):
+    def started_by(
+        self, encoder: nn.Module, masked_image: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
         """ws [K,L,w_dim] of an encoder, such as pSp's.
 
         Raises: ValueError where they are none of this generator's.
@@ -158,12 +166,20 @@ class SearchPipeline(InpaintPipeline):
             )
         return ws.to(self.gan.device, self.gan.dtype)
 
-    def search(self, masked_image, mask, limits, perceptual_network=None):
+    def search(
+        self,
+        masked_image: torch.Tensor,
+        mask: torch.Tensor,
+        limits: Limits,
+        perceptual_network: Callable | None = None,
+    ) -> FWLatent:
         """As encode, within `limits`."""
         raise NotImplementedError
 
 
-def _check_limits(steps, callback, tolerance, max_seconds):
+def _check_limits(
+    steps: int, callback: Callable | None, tolerance: float | None, max_seconds: float | None
+) -> None:
     if not isinstance(steps, Integral) or steps < 1:
         raise ValueError(f"num_inference_steps is {steps!r}, expected a whole number of at least 1")
     if callback is not None and not callable(callback):
@@ -197,7 +213,7 @@ class WPlusSearchPipeline(SearchPipeline):
         coarse_to_fine: bool = False,
         num_starts: int = 1,
         seed: int = 0,
-    ):
+    ) -> None:
         super().__init__()
         self.register_networks(gan=gan)
         if not isinstance(num_starts, Integral) or num_starts < 1:
@@ -211,7 +227,14 @@ class WPlusSearchPipeline(SearchPipeline):
             seed=seed,
         )
 
-    def search(self, masked_image, mask, limits, perceptual_network=None, start=None):
+    def search(
+        self,
+        masked_image: torch.Tensor,
+        mask: torch.Tensor,
+        limits: Limits,
+        perceptual_network: Callable | None = None,
+        start: torch.Tensor | None = None,
+    ) -> FWLatent:
         ws = w_plus_search(
             self.gan,
             masked_image,
@@ -244,14 +267,20 @@ class YehPipeline(SearchPipeline):
         learning_rate: float = 0.1,
         prior_weight: float = 0.02,
         seed: int = 0,
-    ):
+    ) -> None:
         super().__init__()
         self.register_networks(gan=gan, discriminator=discriminator)
         self.register_to_config(
             num_steps=num_steps, learning_rate=learning_rate, prior_weight=prior_weight, seed=seed
         )
 
-    def search(self, masked_image, mask, limits, perceptual_network=None):
+    def search(
+        self,
+        masked_image: torch.Tensor,
+        mask: torch.Tensor,
+        limits: Limits,
+        perceptual_network: Callable | None = None,
+    ) -> FWLatent:
         config = self.config
         ws = yeh_search(
             self.gan,
@@ -283,7 +312,7 @@ class MGANPriorPipeline(SearchPipeline):
         mixing_resolution: int = 8,
         perceptual_weight: float = 0.1,
         seed: int = 0,
-    ):
+    ) -> None:
         super().__init__()
         self.register_networks(gan=gan)
         if mixing_resolution not in gan.resolutions[:-1]:
@@ -300,7 +329,13 @@ class MGANPriorPipeline(SearchPipeline):
             seed=seed,
         )
 
-    def search(self, masked_image, mask, limits, perceptual_network=None):
+    def search(
+        self,
+        masked_image: torch.Tensor,
+        mask: torch.Tensor,
+        limits: Limits,
+        perceptual_network: Callable | None = None,
+    ) -> FWLatent:
         config = self.config
         found = multi_code_search(
             self.gan,

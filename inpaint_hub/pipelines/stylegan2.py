@@ -27,12 +27,17 @@ class StyleGAN2Pipeline(HubPipeline):
 
     papers = ("StyleGAN2",)
 
-    def __init__(self, gan: StyleGAN2Generator):
+    def __init__(self, gan: StyleGAN2Generator) -> None:
         super().__init__()
         self.register_networks(gan=gan)
 
     @torch.no_grad()
-    def __call__(self, num_images=1, truncation_psi=1.0, generator=None):
+    def __call__(
+        self,
+        num_images: int = 1,
+        truncation_psi: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> StyleGAN2Output:
         """`num_images` new pictures; truncation_psi in [0,1] pulls them towards the average
         picture.
 

@@ -55,6 +55,23 @@ def window_groups(windows: list[tuple], apart: bool = False) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise([*starts, end])]
 
 
+def generators_of(
+    generator: torch.Generator | list[torch.Generator] | None,
+    prepared: PreparedInputs,
+    samples: int,
+) -> torch.Generator | list[torch.Generator] | None:
+    """One generator stays one; of a list with one per result, one for each window's sample."""
+    if not isinstance(generator, (list, tuple)):
+        return generator
+    results = len(prepared.pictures) * samples
+    if len(generator) != results:
+        raise ValueError(
+            f"generator is a list of {len(generator)}, expected {results}: one for each result "
+            f"({len(prepared.pictures)} pictures x num_images_per_prompt={samples})"
+        )
+    return [generator[i * samples + s] for i, _ in prepared.windows for s in range(samples)]
+
+
 def joined(parts: list) -> dict | torch.Tensor:
     """What `render` returned for consecutive windows -> the same for all of them, in fp32."""
     if isinstance(parts[0], dict):
@@ -111,15 +128,22 @@ def _textured(
 def fills_of(
     prepared: PreparedInputs,
     generated: torch.Tensor,
-    samples: int,
-    mask_blur: int,
-    keep_known: bool,
-    blend: str,
-    texture: str,
-    seeds: list[int] | None,
-    chosen: list | None,
+    samples: int = 1,
+    mask_blur: int = 0,
+    keep_known: bool = True,
+    blend: str = "none",
+    texture: str = "none",
+    seeds: list[int] | None = None,
+    chosen: list | None = None,
 ) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
-    """As InpaintPipeline.fills."""
+    """What is put into the pictures: for each result in turn, (rgb float32 [H,W,3] in [0,1], or
+    None where there is no window; bool [H,W] of where it counts).
+
+    keep_known=False shows the generator's whole window instead, without blend and texture.
+    mask_blur, blend, texture: those of InpaintPipeline.__call__. seeds: whole numbers of the
+    texture's search, one for each result; where not given, the sample's number. chosen: a list that
+    takes up what InpaintOutput.textures holds.
+    """
     patches = to_unit(generated) if len(generated) else []
     for index, (picture, hole) in enumerate(zip(prepared.pictures, prepared.holes)):
         windows = [(k, w) for k, (i, w) in enumerate(prepared.windows) if i == index]

@@ -1,24 +1,18 @@
-"""Where to cut a picture around its holes, and how the fill goes back (SPEC G: crop around the
-hole).
-
-Networks see squares of their own resolution. A window is a square of the picture, which may reach
-past the border; there the picture is reflected.
-"""
+"""Which squares of a picture to show a network: around its holes, with enough that is known."""
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from PIL import Image
+from numpy.typing import ArrayLike
 from scipy import ndimage
-from torch.nn import functional as F
 
 COARSE_PX = 256  # holes are grouped on a grid of about this many cells
 CONTEXT = 1.0  # one hole's size on each of its sides: what the demo and the command line show
 MIN_KNOWN = 0.5  # a window of which less is known is widened: networks fill nothing blindly
 WIDER = 1.25  # in steps of this factor
 GROWTH = 1.5  # holes are seen together if that makes their window no larger than by this factor
+Box = tuple[int, int, int, int]  # (left, top, right, bottom) in px, the last two exclusive
 
 
 class Window(NamedTuple):
@@ -39,7 +33,7 @@ class TurnedWindow(NamedTuple):
     side: float
     angle: float = 0.0
 
-    def to_picture(self, points):
+    def to_picture(self, points: ArrayLike) -> np.ndarray:
         """Points [...,2], (x, y) in shares of the side from the square's corner -> px."""
         cos, sin = math.cos(self.angle) * self.side, math.sin(self.angle) * self.side
         x, y = np.moveaxis(np.asarray(points, float) - 0.5, -1, 0)
@@ -47,7 +41,7 @@ class TurnedWindow(NamedTuple):
             [self.center_x + cos * x - sin * y, self.center_y + sin * x + cos * y], axis=-1
         )
 
-    def from_picture(self, points):
+    def from_picture(self, points: ArrayLike) -> np.ndarray:
         """The inverse of to_picture."""
         cos, sin = math.cos(self.angle) / self.side, math.sin(self.angle) / self.side
         x, y = np.moveaxis(np.asarray(points, float), -1, 0)
@@ -55,7 +49,7 @@ class TurnedWindow(NamedTuple):
         return np.stack([0.5 + cos * x + sin * y, 0.5 - sin * x + cos * y], axis=-1)
 
     @property
-    def bounds(self):
+    def bounds(self) -> Window:
         """The smallest upright Window that holds the square."""
         corners = self.to_picture([(0, 0), (1, 0), (0, 1), (1, 1)])
         left, top = np.floor(corners.min(axis=0)).astype(int).tolist()
@@ -63,25 +57,30 @@ class TurnedWindow(NamedTuple):
         return Window(left, top, max(right - left, bottom - top, 1))
 
 
-def bounding_box(mask):
+AnyWindow = Window | TurnedWindow
+
+
+def bounding_box(mask: np.ndarray) -> Box:
     """(left, top, right, bottom) of the hole, the last two exclusive."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def place(low, high, side, length):
+def place(low: int, high: int, side: int, length: int) -> int:
     """Start of a run of `side` centred on [low, high), moved inside [0, length) when it fits
     there."""
     start = (low + high - side) // 2
     return min(max(start, 0), length - side) if side <= length else (length - side) // 2
 
 
-def window_around(left, top, right, bottom, side, size):
+def window_around(
+    left: int, top: int, right: int, bottom: int, side: int, size: tuple[int, int]
+) -> Window:
     width, height = size
     return Window(place(left, right, side, width), place(top, bottom, side, height), side)
 
 
-def whole_window(mask):
+def whole_window(mask: np.ndarray) -> list[Window]:
     """One window with as much of the picture as a square holds and the whole hole; [] without a
     hole.
 
@@ -96,7 +95,7 @@ def whole_window(mask):
     return [window_around(left, top, right, bottom, side, (width, height))]
 
 
-def hole_windows(mask, padding_px, min_side):
+def hole_windows(mask: np.ndarray, padding_px: int, min_side: int) -> list[Window]:
     """One window for each group of holes whose windows would touch; [] without a hole.
 
     A window holds its holes with padding_px around them and is at least min_side wide; windows
@@ -106,7 +105,7 @@ def hole_windows(mask, padding_px, min_side):
         return []
     boxes = _hole_boxes(mask)
 
-    def window_of(box):
+    def window_of(box: Box) -> Window:
         left, top, right, bottom = box
         side = max(max(right - left, bottom - top) + 2 * padding_px, min_side)
         return window_around(*box, side, mask.shape[::-1])
@@ -128,29 +127,33 @@ def hole_windows(mask, padding_px, min_side):
 class Hole(NamedTuple):
     """box: (left, top, right, bottom) in px. own: bool of the box's shape, its pixels."""
 
-    box: tuple
+    box: Box
     own: np.ndarray
 
     @property
-    def part(self):
+    def part(self) -> tuple[slice, slice]:
         """(rows, columns) slices of the box."""
-        left, top, right, bottom = self.box
-        return slice(top, bottom), slice(left, right)
+        return _slices_of(self.box)
 
 
-def separate_holes(mask):
+def _slices_of(box: Box) -> tuple[slice, slice]:
+    left, top, right, bottom = box
+    return slice(top, bottom), slice(left, right)
+
+
+def separate_holes(mask: np.ndarray) -> list[Hole]:
     """[Hole] of the mask; holes that meet on a grid of about COARSE_PX cells count as one."""
     if not mask.any():
         return []
     labels, cell = _coarse_labels(mask)
     holes = []
     for label, box in enumerate(_label_boxes(mask, labels, cell), start=1):
-        part = Hole(box, None).part
+        part = _slices_of(box)
         holes.append(Hole(box, mask[part] & _near(labels == label, cell, part)))
     return holes
 
 
-def _near(cells, cell, part):
+def _near(cells: np.ndarray, cell: int, part: tuple[slice, slice]) -> np.ndarray:
     """Which pixels of the (rows, columns) slices lie in True `cells` of `cell` px: bool [h,w]."""
     rows, columns = (np.arange(s.start, s.stop) // cell for s in part)
     return cells[rows[:, None], columns]
@@ -164,7 +167,7 @@ class OwnWindow(NamedTuple):
     own: np.ndarray
 
 
-def context_windows(mask, context, min_side):
+def context_windows(mask: np.ndarray, context: float, min_side: int) -> list[OwnWindow]:
     """One OwnWindow for each group of holes; [] without a hole.
 
     Around its holes' bounding box a window shows `context` times the size of the largest of them,
@@ -181,14 +184,14 @@ def context_windows(mask, context, min_side):
     boxes = np.array(_label_boxes(mask, labels, cell))
     sizes = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
 
-    def window_of(box, largest):
+    def window_of(box: np.ndarray, largest: int) -> Window:
         size = max(box[2] - box[0], box[3] - box[1])
         side = max(round(size + 2 * context * largest), min(min_side, short))
         if side > short:  # beyond is but reflection, which a hole of most of the picture needs
             side = min(side, max(short, round(GROWTH * size)), max(long, size))
         return Window(*window_around(*box, side, (width, height)))
 
-    def known_share(window):
+    def known_share(window: Window) -> float:
         return 1 - mask[window_slices(window, mask.shape)].mean()
 
     pending = [(boxes[k], sizes[k], [k + 1]) for k in range(len(boxes))]
@@ -225,17 +228,17 @@ def context_windows(mask, context, min_side):
     return found
 
 
-def _joined(a, b):
+def _joined(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Bounding box of two, each (left, top, right, bottom)."""
     return np.concatenate([np.minimum(a[:2], b[:2]), np.maximum(a[2:], b[2:])])
 
 
-def _hole_boxes(mask):
+def _hole_boxes(mask: np.ndarray) -> list[Box]:
     """Bounding boxes of the holes; holes that meet on a coarse grid count as one."""
     return _label_boxes(mask, *_coarse_labels(mask))
 
 
-def _coarse_labels(mask):
+def _coarse_labels(mask: np.ndarray) -> tuple[np.ndarray, int]:
     """(int [rows,columns], cell): the number of the hole, from 1, in each cell of `cell` px; 0
     where there is none. Holes that meet on this grid count as one."""
     height, width = mask.shape
@@ -246,7 +249,7 @@ def _coarse_labels(mask):
     return ndimage.label(coarse, structure=np.ones((3, 3)))[0], cell
 
 
-def _label_boxes(mask, labels, cell):
+def _label_boxes(mask: np.ndarray, labels: np.ndarray, cell: int) -> list[Box]:
     """Bounding boxes of the holes with the labels 1, 2, ..."""
     boxes = []
     for down, across in ndimage.find_objects(labels):
@@ -257,105 +260,14 @@ def _label_boxes(mask, labels, cell):
     return boxes
 
 
-def _overlap(windows, window):
+def _overlap(windows: np.ndarray, window: Window) -> np.ndarray:
     """Which of `windows` (int [n,3]: left, top, side) share a pixel with `window`."""
     left, top, side = windows.T
     across = (left < window.left + window.side) & (window.left < left + side)
     return across & (top < window.top + window.side) & (window.top < top + side)
 
 
-def _reflected(start, side, length):
-    """Indices start .. start + side - 1, reflected at the borders of [0, length)."""
-    index = np.arange(start, start + side)
-    if length == 1:
-        return np.zeros_like(index)
-    index = np.abs(index) % (2 * length - 2)
-    return np.where(index >= length, 2 * length - 2 - index, index)
-
-
-def _region(array, window):
-    height, width = array.shape[:2]
-    if window.left >= 0 and window.top >= 0:
-        if window.left + window.side <= width and window.top + window.side <= height:
-            return array[
-                window.top : window.top + window.side, window.left : window.left + window.side
-            ]
-    rows = _reflected(window.top, window.side, height)
-    columns = _reflected(window.left, window.side, width)
-    return array[rows[:, None], columns]
-
-
-def _filter(window, size):
-    """Area average when shrinking, bilinear when enlarging: both have the small supports cut_mask
-    needs."""
-    return Image.Resampling.BOX if window.side >= size else Image.Resampling.BILINEAR
-
-
-def cut(pixels, window, size, hole=None):
-    """uint8 [H,W,3] -> the window as uint8 [size,size,3], mid-grey inside `hole` (bool [H,W])."""
-    if isinstance(window, TurnedWindow):
-        return np.rint(_cut_turned(pixels, window, size, hole)).astype(np.uint8)
-    region = np.array(_region(pixels, window))
-    if hole is not None:
-        region[_region(hole, window)] = 127
-    return np.asarray(Image.fromarray(region).resize((size, size), _filter(window, size)))
-
-
-def cut_mask(mask, window, size):
-    """bool [H,W] -> bool [size,size]: hole wherever a hole pixel has a share in what `cut`
-    shows."""
-    if isinstance(window, TurnedWindow):
-        return _cut_turned(mask[..., None], window, size)[..., 0] > 0
-    region = np.ascontiguousarray(_region(mask, window)).astype(np.float32)
-    return np.asarray(Image.fromarray(region).resize((size, size), _filter(window, size))) > 0
-
-
-def _cut_turned(array, window, size, hole=None):
-    """[H,W,C] -> float32 [size,size,C] of a turned window, averaged over what each pixel covers.
-
-    The picture is first reduced by a whole number, then read bilinearly at four places a pixel: all
-    weights are positive, so that cut_mask can tell which pixels had a share.
-    """
-    reduced = max(1, int(window.side // (2 * size)))
-    bounds = window.bounds
-    side = -(-(bounds.side + 2 * reduced) // reduced) * reduced
-    around = Window(bounds.left - reduced, bounds.top - reduced, side)
-    region = _region(array, around).astype(np.float32)
-    if hole is not None:
-        region[_region(hole, around)] = 127
-    cells = (side // reduced, reduced, side // reduced, reduced, -1)
-    region = torch.from_numpy(region.reshape(cells).mean(axis=(1, 3)))
-    steps = (np.arange(2 * size) + 0.5) / (2 * size)
-    places = window.to_picture(np.stack(np.meshgrid(steps, steps), axis=-1))
-    read = _read(region, (places - (around.left, around.top)) / side, "bilinear")
-    return F.avg_pool2d(read, 2)[0].permute(1, 2, 0).numpy()
-
-
-def _read(array, places, mode):
-    """Tensor [h,w,C] at `places` [H,W,2], (x, y) in shares of its sides -> [1,C,H,W]."""
-    grid = torch.from_numpy((2 * places - 1).astype(np.float32))[None]
-    return F.grid_sample(
-        array.permute(2, 0, 1)[None], grid, mode, padding_mode="border", align_corners=False
-    )
-
-
-def _enlarged_turned(patch, window, part):
-    """As `enlarge`, for a turned window; past its border the patch's own border goes on."""
-    size = round(window.side)
-    if size < len(patch):
-        channels = [Image.fromarray(np.ascontiguousarray(c)) for c in np.moveaxis(patch, 2, 0)]
-        small = [np.asarray(c.resize((max(size, 1),) * 2, Image.BICUBIC)) for c in channels]
-        patch = np.stack(small, axis=-1)
-    rows, columns = part
-    x, y = np.meshgrid(
-        np.arange(columns.start, columns.stop) + 0.5, np.arange(rows.start, rows.stop) + 0.5
-    )
-    places = window.from_picture(np.stack([x, y], axis=-1))
-    read = _read(torch.from_numpy(np.ascontiguousarray(patch)), places, "bicubic")
-    return read[0].permute(1, 2, 0).contiguous().numpy()
-
-
-def inside(window, part):
+def inside(window: AnyWindow, part: tuple[slice, slice]) -> np.ndarray:
     """Which pixels of (rows, columns) slices of the picture have their middle in the window:
     bool [h,w]."""
     rows, columns = part
@@ -368,7 +280,7 @@ def inside(window, part):
     return across & (y >= window.top) & (y < window.top + window.side)
 
 
-def window_slices(window, shape):
+def window_slices(window: AnyWindow, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """The part of the picture that the window covers: (rows, columns) slices; of a turned window,
     what an upright one around it covers."""
     if isinstance(window, TurnedWindow):
@@ -380,55 +292,15 @@ def window_slices(window, shape):
     )
 
 
-def shared_slices(part, other):
+def shared_slices(part: tuple[slice, slice], other: tuple[slice, slice]) -> tuple[slice, slice]:
     """Of two (rows, columns) slices of a picture, what lies in both; empty ones where nothing
     does."""
     pairs = [(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(part, other)]
-    return tuple(slice(start, max(start, stop)) for start, stop in pairs)
+    rows, columns = (slice(start, max(start, stop)) for start, stop in pairs)
+    return rows, columns
 
 
-def _cubic(start, stop, side, size):
-    """Which of a patch's `size` rows make the rows start .. stop - 1 of a window of `side` rows,
-    and by how much: indices and weights, both [stop - start, taps].
-
-    Cubic convolution (Keys, 1981; a = -1/2), its support widened when shrinking: Pillow's BICUBIC.
-    """
-    scale = size / side
-    width = max(scale, 1.0)
-    centre = (np.arange(start, stop) + 0.5)[:, None] * scale
-    first = np.maximum(np.floor(centre - 2 * width + 0.5), 0).astype(int)
-    last = np.minimum(np.floor(centre + 2 * width + 0.5), size).astype(int)
-    index = first + np.arange((last - first).max())
-    t = np.abs((index + 0.5 - centre) / width)
-    near, far = (1.5 * t - 2.5) * t * t + 1, ((-0.5 * t + 2.5) * t - 4) * t + 2
-    weight = np.where(t < 1, near, np.where(t < 2, far, 0)) * (index < last)
-    weight /= weight.sum(axis=1, keepdims=True)
-    return np.minimum(index, size - 1), weight.astype(np.float32)
-
-
-def _gathered(rows, index, weight):
-    """Weighted sums of rows [size,...] -> [n,...], in one order whatever else is computed."""
-    shape = (-1,) + (1,) * (rows.ndim - 1)
-    total = rows[index[:, 0]] * weight[:, 0].reshape(shape)
-    for tap in range(1, index.shape[1]):
-        total += rows[index[:, tap]] * weight[:, tap].reshape(shape)
-    return total
-
-
-def enlarge(patch, window, part):
-    """Patch float32 [size,size,3] -> the `part`, (rows, columns) slices of the picture inside the
-    window, float32 [h,w,3]. A pixel's value does not depend on the rest of the part."""
-    if isinstance(window, TurnedWindow):
-        return _enlarged_turned(patch, window, part)
-    rows, columns = part
-    size = len(patch)
-    across = _cubic(columns.start - window.left, columns.stop - window.left, window.side, size)
-    down = _cubic(rows.start - window.top, rows.stop - window.top, window.side, size)
-    wide = _gathered(np.ascontiguousarray(patch.transpose(1, 0, 2)), *across)
-    return _gathered(np.ascontiguousarray(wide.transpose(1, 0, 2)), *down)
-
-
-def hole_slices(mask, part):
+def hole_slices(mask: np.ndarray, part: tuple[slice, slice]) -> tuple[slice, slice] | None:
     """The part of `part` that the hole's bounding box covers, one pixel around it included; None
     without a hole."""
     if not mask[part].any():

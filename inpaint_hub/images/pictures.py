@@ -1,25 +1,22 @@
-"""THE contract: pictures and masks, from what users have to what networks read, and back.
+"""Pictures: PIL, numpy and torch -> Picture -> what was given, with a fill; and tensors."""
 
-Inside the package a picture is a tensor [N,3,H,W] in [-1,1], RGB, and a mask [N,1,H,W] in {0,1}, 1
-= hole. Users give PIL images, numpy arrays [H,W], [H,W,C] or [N,H,W,C] (uint8, uint16, bool, or
-float in [0,1]), torch tensors [H,W], [C,H,W] or [N,C,H,W] (uint8, or float in [0,1]), or lists of
-these; a white mask pixel is repainted. Every value outside the mask comes back as it came. Files
-are read by formats.open_picture, which keeps 16 bits a channel where Pillow's modes hold 8.
-
-Pillow's modes I and F have no fixed range. White is 255 in an I picture whose values all lie below
-256, else 65535; it is 1 in an F picture whose values all lie in [0,1], else 255 (as convert("F")
-makes them).
-"""
-
-import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image
+from PIL import Image
+
+from inpaint_hub.images.metadata import (
+    fitting,
+    metadata_of,
+    orientation_of,
+    pil_info,
+    stored_bits,
+    upright,
+)
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow converts RGB to L
 CONVERTED_MODES = (
@@ -31,38 +28,11 @@ CONVERTED_MODES = (
 NATIVE_MODES = ("L", "LA", "RGB", "RGBA", "I", "F", "I;16")  # filled as they are
 KEYED_MODES = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA"}  # one value may be transparent
 PLAIN_MODES = {"1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"}  # all others become RGB
-ORIENTATION = ExifTags.Base.Orientation
-TURNS = {  # EXIF orientation -> what makes the stored raster upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
-METADATA = ("icc_profile", "dpi", "gamma", "chromaticity", "srgb")  # kept as Pillow notes them
-# Tags of a TIFF's first directory that say how it is stored, not what it shows: not EXIF.
-STRUCTURE_TAGS = (
-    *(254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 282, 283, 284),
-    *(290, 291, 292, 293, 296, 297, 301, 317, 318, 319, 320, 322, 323, 324, 325, 330, 332, 338),
-    *(339, 340, 341, 347, 512, 513, 514, 529, 530, 531, 532, 700, 33723, 34377, 34675, 37724),
-)
-PROFILE_MODES = {  # colour space of an ICC profile -> modes it may be attached to
-    b"GRAY": ("1", "L", "LA", "I", "I;16", "F"),
-    b"RGB ": ("P", "RGB", "RGBA"),
-    b"CMYK": ("CMYK",),
-    b"Lab ": ("LAB",),
-}
-HEADER_BYTES = 1 << 16  # in which AVIF and JPEG 2000 tell their depth
 SHOWN_COLOURS = 4  # a message lists no more
 EXPECTED = (
     "expected a PIL image, a numpy array [H,W], [H,W,C] or [N,H,W,C], a torch tensor [H,W], "
     "[C,H,W] or [N,C,H,W], or a list of these"
 )
-
-
 PictureLike = Image.Image | np.ndarray | torch.Tensor | list  # what users give and get
 
 
@@ -105,7 +75,7 @@ class Picture:
     def resized(self, size: tuple[int, int]) -> Self:
         """The picture as RGB of another size, (width, height) in px, with its metadata."""
         made = Image.fromarray(self.pixels).resize(size, Image.Resampling.LANCZOS)
-        made.info.update(_pil_info(self.metadata, "RGB"))
+        made.info.update(pil_info(self.metadata, "RGB"))
         return replace(from_pil(made), metadata=self.metadata, notes=self.notes)
 
     def described(self) -> str:
@@ -150,7 +120,7 @@ class Picture:
         return self.restore(values)
 
 
-def _white_of(values: np.ndarray, ranged: bool = False) -> int:
+def white_of(values: np.ndarray, ranged: bool = False) -> int:
     """The value that means white; `ranged`: the values are those of a Pillow picture, whose modes I
     and F have no fixed range."""
     if values.dtype.kind == "f":
@@ -166,7 +136,7 @@ def _quantise(x: np.ndarray, dtype: np.dtype, white: float) -> np.ndarray:
     return (scaled if dtype.kind == "f" else np.rint(scaled)).astype(dtype)
 
 
-def _to_unit(values: np.ndarray, white: float) -> np.ndarray:
+def unit_values(values: np.ndarray, white: float) -> np.ndarray:
     """Native values -> float32 in [0,1]."""
     return np.clip(values.astype(np.float32) / white, 0, 1)
 
@@ -175,7 +145,7 @@ def _to_bytes(values: np.ndarray, white: float) -> np.ndarray:
     """Native values -> uint8 of the same shape, rounded."""
     if values.dtype == np.uint8:
         return values
-    return np.rint(_to_unit(values, white) * 255).astype(np.uint8)
+    return np.rint(unit_values(values, white) * 255).astype(np.uint8)
 
 
 def over_white(values: np.ndarray, white: float) -> np.ndarray:
@@ -220,100 +190,6 @@ def unreadable(error: Exception) -> UnreadableImageError:
     )
 
 
-def stored_bits(image: Image.Image) -> int:
-    """Bits a channel of a just opened file, as far as its header tells: 8 where Pillow's mode holds
-    them all."""
-    if image.mode not in ("L", "RGB", "RGBA", "RGBX", "CMYK") or not getattr(image, "tile", None):
-        return 8
-    codec, _, _, arguments = image.tile[0]
-    arguments = arguments if isinstance(arguments, tuple) else (arguments,)
-    if any(isinstance(a, str) and ";16" in a for a in arguments) or codec == "SGI16":
-        return 16
-    if codec == "bcn" and arguments[0] == 6:  # half floats of a DDS
-        return 16
-    if codec.startswith("ppm") and isinstance(arguments[-1], int):
-        return max(8, arguments[-1].bit_length())
-    if image.format in ("AVIF", "JPEG2000"):
-        return _bits_in_header(image)
-    return 8
-
-
-def _bits_in_header(image: Image.Image) -> int:
-    place = image.fp.tell()
-    image.fp.seek(0)
-    header = image.fp.read(HEADER_BYTES)
-    image.fp.seek(place)
-    if image.format == "AVIF":
-        found = re.search(rb"av1C..(.)", header, re.DOTALL)
-        flags = found.group(1)[0] if found else 0
-        return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
-    found = re.search(rb"\xff\x4f\xff\x51.{36}(..)(.+)", header, re.DOTALL)  # ISO 15444-1, A.5.1
-    if not found:
-        return 8
-    count = int.from_bytes(found.group(1), "big")
-    return max((depth & 0x7F) + 1 for depth in found.group(2)[: 3 * count : 3])
-
-
-def orientation_of(image: Image.Image) -> int:
-    """EXIF's orientation, 1 to 8; None where the EXIF cannot be read."""
-    try:
-        value = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # as broken as it may be, it is not the picture
-        return None
-    return value if value in TURNS else 1
-
-
-def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """The stored raster as it is to be seen."""
-    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
-
-
-def _metadata_of(image: Image.Image, orientation: int) -> dict:
-    """(what describes the picture and stays true when it is upright, whether its EXIF could be
-    read). EXIF's thumbnail is left out: it shows what was there before."""
-    found = {key: image.info[key] for key in METADATA if key in image.info}
-    readable = True
-    if "exif" in image.info or "Raw profile type exif" in image.info or hasattr(image, "tag_v2"):
-        try:
-            exif = Image.Exif()
-            exif.load(image.getexif().tobytes())
-            for tag in STRUCTURE_TAGS:
-                exif.pop(tag, None)
-            if ORIENTATION in exif or orientation in TURNS:
-                exif[ORIENTATION] = 1
-            if len(exif):
-                found["exif"] = exif.tobytes()
-        except Exception:  # as in orientation_of
-            readable = False
-    xmp = image.info.get("xmp", image.info.get("XML:com.adobe.xmp"))
-    if xmp:
-        xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
-        found["xmp"] = re.sub(rb'(tiff:Orientation(?:="|>))\d', rb"\g<1>1", xmp)
-    text = {
-        key: value
-        for key, value in (getattr(image, "text", None) or {}).items()
-        if not key.startswith(("Raw profile type", "XML:com.adobe.xmp"))
-    }
-    if isinstance(comment := image.info.get("comment"), bytes):
-        text["Comment"] = comment.decode("utf-8", "replace").rstrip("\0")
-    return found | ({"text": text} if text else {}), readable
-
-
-def _fitting(metadata: dict, mode: str) -> dict:
-    """The metadata without a colour profile of another space than the mode's."""
-    profile = metadata.get("icc_profile")
-    space = bytes(profile[16:20]) if profile else b""
-    if mode in PROFILE_MODES.get(space, (mode,)):
-        return metadata
-    return {key: value for key, value in metadata.items() if key != "icc_profile"}
-
-
-def _pil_info(metadata: dict, mode: str) -> dict:
-    """The metadata as Pillow notes it on its images."""
-    info = dict(_fitting(metadata, mode))
-    return info.pop("text", {}) | info
-
-
 def from_pil(image: Image.Image, told: bool = False) -> Picture:
     """The Picture of a Pillow image. told: whoever opened the file says what Pillow does not read.
 
@@ -334,7 +210,7 @@ def from_pil(image: Image.Image, told: bool = False) -> Picture:
     try:
         image.load()
         orientation = orientation if turns_itself else orientation_of(image)
-        metadata, readable = _metadata_of(image, orientation)
+        metadata, readable = metadata_of(image, orientation)
     except Exception as error:  # Pillow's plugins raise a dozen classes for what they cannot read
         raise unreadable(error) from error
     notes = () if orientation and readable else ("its EXIF cannot be read and is left out",)
@@ -352,17 +228,17 @@ def _from_any_mode(image: Image.Image, metadata: dict) -> Picture:
         image = image.convert(KEYED_MODES[image.mode])
     if image.mode in CONVERTED_MODES:
         pixels, native = np.array(image.convert("RGB")), np.array(image)
-        metadata = _fitting(metadata, image.mode)
+        metadata = fitting(metadata, image.mode)
         make = _pil_maker(image.mode, metadata)
         return Picture(pixels, native, 255, make, image.mode, metadata=metadata)
     if image.mode not in NATIVE_MODES:
         image = image.convert(PLAIN_MODES.get(image.mode, "RGB"))
-    metadata = _fitting(metadata, image.mode)
+    metadata = fitting(metadata, image.mode)
     native = np.array(image)
     native = native[..., None] if native.ndim == 2 else native
-    white = _white_of(native, ranged=True)
+    white = white_of(native, ranged=True)
     if native.dtype != np.int32:  # of an I picture, what exceeds 16 bits is kept and seen as white
-        _check_values(native, f"image of mode {image.mode}", white)
+        check_values(native, f"image of mode {image.mode}", white)
     make = _pil_maker(image.mode, metadata)
     return Picture(over_white(native, white), native, white, make, metadata=metadata)
 
@@ -370,7 +246,7 @@ def _from_any_mode(image: Image.Image, metadata: dict) -> Picture:
 def _from_keyed_16_bit(image: Image.Image, metadata: dict) -> Picture:
     """No Pillow mode has 16-bit grey and alpha, so a transparent value stays a note in info."""
     native = np.array(image).astype(np.uint16)[..., None]
-    metadata, seen = _fitting(metadata, "I;16"), native
+    metadata, seen = fitting(metadata, "I;16"), native
     if "transparency" in image.info:
         metadata = metadata | {"transparency": image.info["transparency"]}
         seen = np.where(native == metadata["transparency"], np.uint16(65535), native)
@@ -386,7 +262,7 @@ def _pil_maker(mode: str, metadata: dict) -> Callable:
             made = Image.frombytes(mode, (width, height), np.ascontiguousarray(values).tobytes())
         else:
             made = Image.fromarray(values)
-        made.info.update(_pil_info(metadata, mode))
+        made.info.update(pil_info(metadata, mode))
         return made
 
     return make
@@ -408,7 +284,7 @@ def _from_array(array: np.ndarray) -> Picture:
     def restore(values: np.ndarray) -> np.ndarray | torch.Tensor:
         return values[..., 0] if array.ndim == 2 else values
 
-    white = _white_of(native)
+    white = white_of(native)
     return Picture(over_white(native, white), native, white, restore)
 
 
@@ -432,7 +308,7 @@ def _from_tensor(tensor: torch.Tensor) -> Picture:
         back = back.to(device=tensor.device, dtype=tensor.dtype)
         return back[0] if tensor.ndim == 2 else back
 
-    white = _white_of(native)
+    white = white_of(native)
     return Picture(over_white(native, white), native, white, restore)
 
 
@@ -446,10 +322,10 @@ def _check_array(native: np.ndarray, shape: tuple, order: str) -> None:
             f"image has shape {shape}, which reads as {native.shape[2]} channels; expected 1 to 4, "
             f"{order}; move the channel axis"
         )
-    _check_values(native, f"image of shape {shape}")
+    check_values(native, f"image of shape {shape}")
 
 
-def _check_values(native: np.ndarray, what: str, white: float = 1) -> None:
+def check_values(native: np.ndarray, what: str, white: float = 1) -> None:
     if native.dtype.kind == "f":
         low, high = float(native.min()), float(native.max())
         if not (low >= 0 and high <= white):  # also catches NaN
@@ -462,148 +338,6 @@ def _check_values(native: np.ndarray, what: str, white: float = 1) -> None:
             f"{what} has dtype {native.dtype}; expected uint8, uint16, bool or float in [0,1]; "
             "convert it first, as by astype(np.uint8) if it holds 0 to 255"
         )
-
-
-def read_masks(
-    mask_image: PictureLike,
-    pictures: list[Picture],
-    invert: bool = False,
-    before: list[Picture] | None = None,
-) -> list[np.ndarray]:
-    """One bool [H,W] (True = hole) for each of `pictures`, at its size.
-
-    White repaints (`invert`: black does). One mask serves all pictures. Of two values the brighter
-    is white, whatever they are; more are cut at one half. Transparent masks whose colours are all
-    the same are read from their alpha. Integers that are all 0 or 1 count as booleans. An array
-    [N,H,W] is one mask for each of N pictures; where [N,H,W] could also be channels, the pictures
-    decide. A mask of another size is resized so that nothing painted is lost; one of the shape that
-    a photo had before its EXIF orientation turned it is turned along. before: the pictures as they
-    were until they were resized; a mask may be made for those.
-
-    Raises: TypeError, ValueError for what is no mask, for a wrong number of masks, or for one of
-        another aspect ratio than its picture.
-    """
-    masks = list(_mask_values(mask_image, pictures))
-    if len(masks) == 1:
-        masks *= len(pictures)
-    if len(masks) != len(pictures):
-        raise ValueError(
-            f"mask_image holds {len(masks)} masks for {len(pictures)} pictures; expected one for "
-            "all or one for each; check the two lists"
-        )
-    holes = [
-        _sized(_cut(values), picture, original)
-        for values, picture, original in zip(masks, pictures, before or pictures)
-    ]
-    return [~hole for hole in holes] if invert else holes
-
-
-def _cut(values: np.ndarray) -> np.ndarray:
-    """Float [H,W] -> bool, True = white."""
-    low, high = values.min(), values.max()
-    if low < high and ((values == low) | (values == high)).all():
-        return values == high
-    return values >= 0.5
-
-
-def _sized(hole: np.ndarray, picture: Picture, original: Picture) -> np.ndarray:
-    """The hole, bool [h,w], at the picture's size; drawn on it, or on what it was before."""
-    if hole.shape[::-1] == picture.size:
-        return hole
-    shapes = (original.size, picture.size)
-    if not any(same_aspect(hole.shape[::-1], shape) for shape in shapes):
-        turned = original.orientation in SIDEWAYS
-        if not turned or not any(same_aspect(hole.shape, shape) for shape in shapes):
-            (width, height), (own_width, own_height) = hole.shape[::-1], original.size
-            raise ValueError(
-                f"mask_image is {width}x{height} px for a picture of {own_width}x{own_height} px; "
-                "expected the picture's size, or its shape in another size; make the mask from "
-                "this picture, uncropped"
-            )
-        hole = np.asarray(upright(Image.fromarray(hole), original.orientation))
-    if hole.shape[::-1] == picture.size:
-        return hole
-    shown = Image.fromarray(hole.astype(np.float32))
-    if hole.size > picture.size[0] * picture.size[1]:  # hole wherever any of it falls into a pixel
-        shrunk = np.asarray(shown.resize(picture.size, Image.Resampling.BOX)) > 0
-        # Where a pixel's center falls onto a border of two, the filter may count it in neither.
-        (rows, columns), (width, height) = np.nonzero(hole), picture.size
-        rows = (2 * rows + 1) * height // (2 * hole.shape[0])
-        shrunk[rows, (2 * columns + 1) * width // (2 * hole.shape[1])] = True
-        return shrunk
-    smooth = np.asarray(shown.resize(picture.size, Image.Resampling.BILINEAR)) >= 0.5
-    return smooth | (np.asarray(shown.resize(picture.size, Image.Resampling.NEAREST)) > 0)
-
-
-def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether one (width, height) is the other in another size, but for a pixel of rounding."""
-    (width, height), (other_width, other_height) = size, other
-    return abs(width * other_height - height * other_width) <= max(*size, *other)
-
-
-def _mask_values(mask: PictureLike, pictures: list[Picture]) -> Iterator[np.ndarray]:
-    """Float32 [H,W] in [0,1] for every mask given."""
-    if isinstance(mask, Image.Image):
-        mask = from_pil(mask)
-    if isinstance(mask, (list, tuple)):
-        if not mask:
-            raise ValueError(
-                "mask_image is an empty list; expected one mask for all pictures or one for each; "
-                "pass at least one"
-            )
-        for item in mask:
-            yield from _mask_values(item, pictures)
-    elif isinstance(mask, Picture):
-        yield _single_channel(mask.pixels if mask.converted_mode else mask.native, mask.white)
-    elif isinstance(mask, np.ndarray):
-        size = pictures[0].size[::-1]
-        stacked = mask.ndim == 3 and (
-            mask.shape[2] > 4 or (mask.shape[1:] == size and mask.shape[:2] != size)
-        )
-        for item in mask if stacked or mask.ndim == 4 else [mask]:
-            yield _single_channel(item[..., None] if item.ndim == 2 else item)
-    elif isinstance(mask, torch.Tensor):
-        mask = mask.detach().cpu()
-        mask = mask.float() if mask.is_floating_point() else mask
-        stacked = mask.ndim == 3 and (len(mask) > 4 or len(mask) == len(pictures))
-        for item in mask if stacked or mask.ndim == 4 else [mask]:
-            item = item.numpy()
-            yield _single_channel(item[..., None] if item.ndim == 2 else np.moveaxis(item, 0, -1))
-    else:
-        raise TypeError(
-            f"mask_image is a {type(mask).__name__} ({str(mask)[:60]!r}); {EXPECTED}, white (or 1, "
-            "or True) where the picture is to be repainted; open files with PIL.Image.open"
-        )
-
-
-def _single_channel(values: np.ndarray, white: float | None = None) -> np.ndarray:
-    """[H,W,1..4] -> float32 [H,W] in [0,1]; `white` is given for what has been checked already."""
-    if values.ndim != 3 or 0 in values.shape or values.shape[2] > 4:
-        raise ValueError(
-            f"mask_image has shape {values.shape}, expected [H,W] or [H,W,C] of at least 1x1 px "
-            "and at most 4 channels; pass one mask per picture"
-        )
-    if values.dtype.kind in "iu":
-        low, high = int(values.min()), int(values.max())
-        if white is None and (low < 0 or high > 65535):
-            raise ValueError(
-                f"mask_image holds whole numbers from {low} to {high}; expected 0 and 1, 0 to 255, "
-                "or 0 to 65535; pass (mask != 0) if all others mean the hole"
-            )
-        if high <= 1:
-            values, white = values > 0, 1
-        elif white is None and values.dtype not in (np.uint8, np.uint16):
-            values = values.astype(np.uint8 if high <= 255 else np.uint16)
-    if white is None:
-        _check_values(values, "mask_image")
-        white = _white_of(values)
-    unit = _to_unit(values, white)
-    if values.shape[2] in (2, 4):
-        colour, alpha = unit[..., :-1], unit[..., -1]
-        if np.ptp(colour.reshape(-1, colour.shape[2]), axis=0).max() == 0 and np.ptp(alpha) > 0:
-            return alpha
-        unit = colour * alpha[..., None]
-    return unit @ LUMA if unit.shape[2] == 3 else unit[..., 0]
 
 
 def to_tensor(pixels: Sequence[np.ndarray]) -> torch.Tensor:
@@ -681,4 +415,4 @@ def _rgb(filled: PictureLike, white: float) -> np.ndarray:
 
 
 def _unit_rgb(filled: PictureLike, white: float) -> np.ndarray:
-    return _to_unit(_as_colour(_native_of(filled)), white)
+    return unit_values(_as_colour(_native_of(filled)), white)
