@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,11 +15,24 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from inpaint_hub import default_pipeline, folders, load_pipeline, provenance
+from inpaint_hub import (
+    InpaintPipeline,
+    MGANPriorPipeline,
+    PSPPipeline,
+    WPlusSearchPipeline,
+    YehPipeline,
+    default_pipeline,
+    folders,
+    load_pipeline,
+    provenance,
+)
 from inpaint_hub.allocator import tune_allocator
 from inpaint_hub.blending import BLENDS
 from inpaint_hub.pipelines.routes import FACES
 from inpaint_hub.texture import TEXTURES
+
+SEARCHES = {"w_plus": WPlusSearchPipeline, "yeh": YehPipeline, "mganprior": MGANPriorPipeline}
+SEARCH_FLAGS = ("num_inference_steps", "coarse_to_fine", "num_starts", "tolerance", "max_seconds")
 
 
 class ShowProvenance(argparse.Action):
@@ -37,7 +51,7 @@ class ShowProvenance(argparse.Action):
         parser.exit()
 
 
-def build_parser():
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m inpaint_hub",
         description="Fill the white part of a mask in a picture; the rest is kept bit for bit.",
@@ -51,6 +65,7 @@ def build_parser():
     )
     _add_files(parser)
     _add_fill(parser)
+    _add_search(parser)
     _add_run(parser)
     return parser
 
@@ -112,6 +127,45 @@ def _add_fill(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=seed, help="draw the generator's noise from this seed")
 
 
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "search",
+        "look for the latent code by gradient descent instead of encoding: any generator fills "
+        "holes so, untrained for it, in seconds to minutes a picture",
+    )
+    group.add_argument(
+        "--search",
+        choices=SEARCHES,
+        help="with the generator (for yeh, and its discriminator) of --model",
+    )
+    group.add_argument(
+        "--num_inference_steps", type=positive, help="steps of the search (default: 1000)"
+    )
+    group.add_argument(
+        "--coarse_to_fine",
+        action="store_const",
+        const=True,
+        help="half of the steps at a quarter of the resolution, a quarter of them at half of it: "
+        "quicker from 256 px on",
+    )
+    group.add_argument(
+        "--num_starts", type=positive, help="starts searched together, of which the best goes on"
+    )
+    group.add_argument(
+        "--tolerance",
+        type=share,
+        help="end when the loss fell by less than this share in 25 steps, as 0.01",
+    )
+    group.add_argument(
+        "--max_seconds", type=seconds, help="time for each pass of --batch_size pictures"
+    )
+    group.add_argument(
+        "--init_encoder",
+        metavar="MODEL",
+        help="w_plus: begin at the codes of this pSp pipeline for the same generator",
+    )
+
+
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
@@ -144,38 +198,82 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def natural(text):
+def pipeline_of(arguments: argparse.Namespace) -> InpaintPipeline:
+    """The pipeline that the flags name.
+
+    Raises: ValueError for flags that do not fit together; those of from_pretrained.
+    """
+    local = {"local_files_only": arguments.local_files_only}
+    given = [f"--{name}" for name in SEARCH_FLAGS if getattr(arguments, name) is not None]
+    if arguments.search is None:
+        if given:
+            raise ValueError(
+                f"{', '.join(given)} given without --search; expected --search and one of "
+                f"{', '.join(SEARCHES)}"
+            )
+        return load_pipeline(arguments.model, **local) if arguments.model else default_pipeline()
+    if not arguments.model:
+        raise ValueError(
+            f"--search is {arguments.search}, but no --model is given whose generator is to be "
+            "searched; give a folder or Hub id, as weights/stylegan2-faces-128"
+        )
+    return SEARCHES[arguments.search].from_pretrained(arguments.model, **local)
+
+
+def options_of(arguments: argparse.Namespace) -> dict:
+    """What the pipeline is called with for every picture."""
+    names = ("padding_mask_crop", "context", "mask_dilate", "mask_blur", "blend", "texture")
+    options = {name: getattr(arguments, name) for name in (*names, "variation")}
+    if arguments.faces:
+        options["faces"] = arguments.faces
+    found = {name: getattr(arguments, name) for name in SEARCH_FLAGS}
+    options |= {name: value for name, value in found.items() if value is not None}
+    if arguments.init_encoder:
+        source = PSPPipeline.from_pretrained(
+            arguments.init_encoder, local_files_only=arguments.local_files_only
+        )
+        options["init_encoder"] = source.encoder
+    return options
+
+
+def natural(text: str) -> int:
     """Whole number of at least 0; argparse names the flag and this function."""
     if (value := int(text)) < 0:
         raise ValueError
     return value
 
 
-def positive(text):
+def positive(text: str) -> int:
     if (value := int(text)) < 1:
         raise ValueError
     return value
 
 
-def share(text):
+def share(text: str) -> float:
     if not 0 <= (value := float(text)) <= 1:
         raise argparse.ArgumentTypeError(f"{text} is no number from 0 to 1")
     return value
 
 
-def seed(text):
+def seconds(text: str) -> float:
+    if not 0 < (value := float(text)) < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
+    return value
+
+
+def seed(text: str) -> int:
     if not 0 <= (value := int(text)) < 2**63:
         raise argparse.ArgumentTypeError(f"{text} is no whole number from 0 to 2**63 - 1")
     return value
 
 
-def best_device():
+def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def checked_device(device):
+def checked_device(device: str | torch.device) -> str | torch.device:
     """Raises: ValueError for a device that this machine does not have."""
     try:
         torch.empty(0, device=device)
@@ -226,7 +324,24 @@ def gathered(report, state):
     )
 
 
-def main(argv=None):
+def tell(report: folders.Report, left_out: list[str], num_wanted: int, num_there: int) -> None:
+    """Say on stderr what became of `num_wanted` files; num_there: filled by an earlier run."""
+    if left_out:
+        print(f"left out, as no pictures: {', '.join(left_out)}", file=sys.stderr)
+    for note in report.notes:
+        print(f"note {note}", file=sys.stderr)
+    for failure in [*report.failures, *report.empty]:
+        print(f"skipped {failure}", file=sys.stderr)
+    print(
+        f"{report.filled} of {num_wanted} filled"
+        + (f", {len(report.empty)} with an empty mask" if report.empty else "")
+        + (f", {num_there} were there already" if num_there else "")
+        + f"; {report.filled / report.seconds:.2f} images/s",
+        file=sys.stderr,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0 when every file was filled, 1 when some failed or had an empty mask (each is
     named), 2 for bad arguments."""
     parser = build_parser()
@@ -236,15 +351,17 @@ def main(argv=None):
         tune_allocator()
     try:
         jobs, left_out = folders.jobs_of(arguments.image, arguments.mask, arguments.output)
-        local = {"local_files_only": arguments.local_files_only}
-        pipe = load_pipeline(arguments.model, **local) if arguments.model else default_pipeline()
+        pipe, options = pipeline_of(arguments), options_of(arguments)
         if arguments.faces and not hasattr(pipe, "route"):
             raise ValueError(
                 f"--faces is {arguments.faces!r}, but --model {arguments.model!r} has no choice of "
                 "models; leave one of them out"
             )
         device = arguments.device if state is None else state.device
-        pipe = pipe.to(best_device() if device == "auto" else checked_device(device))
+        device = best_device() if device == "auto" else checked_device(device)
+        pipe = pipe.to(device)
+        if "init_encoder" in options:
+            options["init_encoder"].to(device)
         one = arguments.image.is_file()
         engine = arguments.engine or ("none" if one else "eager")
         pipe.optimize(None if engine == "none" else engine)
@@ -255,10 +372,6 @@ def main(argv=None):
         wanted = [job for job in jobs if not folders.is_done(job)]
     share = share_of(wanted, state)
     main_process = state is None or state.is_main_process
-    names = ("padding_mask_crop", "context", "mask_dilate", "mask_blur", "blend", "texture")
-    options = {name: getattr(arguments, name) for name in (*names, "variation")}
-    if arguments.faces:
-        options["faces"] = arguments.faces
     with tqdm(total=len(share), unit="image", disable=one or not main_process) as bar:
         report = folders.fill_files(
             pipe,
@@ -272,20 +385,7 @@ def main(argv=None):
         )
     report = gathered(report, state)
     if main_process:
-        if left_out:
-            print(f"left out, as no pictures: {', '.join(left_out)}", file=sys.stderr)
-        for note in report.notes:
-            print(f"note {note}", file=sys.stderr)
-        for failure in [*report.failures, *report.empty]:
-            print(f"skipped {failure}", file=sys.stderr)
-        there = len(jobs) - len(wanted)
-        print(
-            f"{report.filled} of {len(wanted)} filled"
-            + (f", {len(report.empty)} with an empty mask" if report.empty else "")
-            + (f", {there} were there already" if there else "")
-            + f"; {report.filled / report.seconds:.2f} images/s",
-            file=sys.stderr,
-        )
+        tell(report, left_out, len(wanted), len(jobs) - len(wanted))
     return 1 if report.failures or report.empty else 0
 
 

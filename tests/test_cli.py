@@ -67,6 +67,28 @@ def test_one_file(folders, model):
     check(folders, "images/a.png", "out.png")
 
 
+@pytest.mark.parametrize("more", [[], ["--coarse_to_fine", "--num_starts", "2"]], ids=str)
+def test_any_generator_fills_by_search(folders, model, more):
+    """The model's generator alone is taken; its encoder stays aside."""
+    line = ["--search", "w_plus", "--num_inference_steps", "2", "--max_seconds", "60", *more]
+    assert run(folders, model, "images/a.png", "masks/a.png", "out.png", *line) == 0
+    check(folders, "images/a.png", "out.png")
+
+
+def test_flags_of_a_search_ask_for_one(folders, model, capsys):
+    files = ("images/a.png", "masks/a.png", "out.png")
+    with pytest.raises(SystemExit):
+        run(folders, model, *files, "--num_starts", "2")
+    assert "--num_starts given without --search" in capsys.readouterr().err
+    with pytest.raises(SystemExit):  # the tiny pipeline has no discriminator
+        run(folders, model, *files, "--search", "yeh")
+    assert "discriminator" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        paths = zip(("--image", "--mask", "--output"), (str(folders / f) for f in files))
+        main([*(x for pair in paths for x in pair), "--search", "w_plus"])
+    assert "no --model is given" in capsys.readouterr().err
+
+
 def test_a_folder_with_a_mask_each(folders, model):
     assert run(folders, model) == 0
     for name in ("a.png", "b.jpg", "c.png"):

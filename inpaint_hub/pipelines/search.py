@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from inpaint_hub.images import PictureLike
-from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline, woken
+from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
+from inpaint_hub.pipelines.repository import woken
 from inpaint_hub.pipelines.windows import PreparedInputs
-from inpaint_hub.search import Limits, multi_code_search, w_plus_search, yeh_search
+from inpaint_hub.search import Limits, Schedule, multi_code_search, w_plus_search, yeh_search
 from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Discriminator, StyleGAN2Generator
 
 
@@ -21,7 +22,8 @@ class SearchRequest:
     """What one call asks of its searches; every call has its own, so that calls of several threads
     on one pipeline do not meet.
 
-    callback, perceptual_network, init_encoder: SearchPipeline.__call__'s. started:
+    callback, perceptual_network, init_encoder: SearchPipeline.__call__'s; schedule: in place of the
+    pipeline's own. started:
     time.monotonic() of the call; windows_left: how many are still to be searched for, None before
     the first.
     """
@@ -29,7 +31,8 @@ class SearchRequest:
     limits: Limits
     callback: Callable | None = None
     perceptual_network: Callable | None = None
-    init_encoder: Callable | None = None
+    init_encoder: nn.Module | None = None
+    schedule: Schedule | None = None
     started: float = field(default_factory=lambda: time.monotonic())  # a test has its own clock
     windows_left: int | None = None
 
@@ -72,6 +75,8 @@ class SearchPipeline(InpaintPipeline):
         max_seconds: float | None = None,
         perceptual_network: Callable | None = None,
         init_encoder: nn.Module | None = None,
+        coarse_to_fine: bool | None = None,
+        num_starts: int | None = None,
         **options: Any,
     ) -> InpaintOutput | tuple:
         """Fill the white part of mask_image; every value outside it is returned bit for bit.
@@ -90,6 +95,10 @@ class SearchPipeline(InpaintPipeline):
                 pipeline's device, whose maps of the known part are compared too.
             init_encoder: of a pSp pipeline for the same generator: its codes are where the search
                 begins, in place of the mean latent.
+            coarse_to_fine: half of the steps at a quarter of the resolution and a quarter of them
+                at half of it, quicker for large pictures; the pipeline's own where not given.
+            num_starts: so many starts for each picture, searched together; the best goes on after
+                a fifth of the steps, or after the coarsest. The pipeline's own where not given.
 
         Returns: InpaintOutput.
 
@@ -106,9 +115,17 @@ class SearchPipeline(InpaintPipeline):
             raise ValueError(
                 f"init_encoder is given but {type(self).__name__} does not search W+; expected None"
             )
+        config = self.config
+        schedule = Schedule(
+            config.coarse_to_fine if coarse_to_fine is None else coarse_to_fine,
+            config.num_starts if num_starts is None else num_starts,
+        )
+        _check_starts(schedule.num_starts)
         self._interrupt = False
         limits = Limits(steps, tolerance, max_seconds)
-        request = SearchRequest(limits, callback_on_step_end, perceptual_network, init_encoder)
+        request = SearchRequest(
+            limits, callback_on_step_end, perceptual_network, init_encoder, schedule
+        )
         options["encode_options"] = {"request": request}
         return super().__call__(image, mask_image, *arguments, **options)
 
@@ -143,7 +160,8 @@ class SearchPipeline(InpaintPipeline):
             # Under inference_mode no gradient could be taken of what these are part of.
             with torch.inference_mode(False), torch.no_grad():
                 masked_image, mask = masked_image.clone(), mask.clone()
-                options = {}
+                own = Schedule(self.config.coarse_to_fine, self.config.num_starts)
+                options = (asked.schedule or own)._asdict()
                 if asked.init_encoder is not None:
                     options["start"] = self.started_by(asked.init_encoder, masked_image, mask)
                 return self.search(masked_image, mask, limits, asked.perceptual_network, **options)
@@ -172,9 +190,16 @@ class SearchPipeline(InpaintPipeline):
         mask: torch.Tensor,
         limits: Limits,
         perceptual_network: Callable | None = None,
+        **options: Any,
     ) -> FWLatent:
-        """As encode, within `limits`."""
+        """As encode, within `limits`. options: coarse_to_fine, num_starts (search.Schedule), and
+        `start`, style vectors, where takes_init_encoder."""
         raise NotImplementedError
+
+
+def _check_starts(num_starts: int) -> None:
+    if not isinstance(num_starts, Integral) or num_starts < 1:
+        raise ValueError(f"num_starts is {num_starts!r}, expected a whole number of at least 1")
 
 
 def _check_limits(
@@ -198,7 +223,7 @@ class WPlusSearchPipeline(SearchPipeline):
     part).
 
     perceptual_weight counts where the call is given a perceptual_network. coarse_to_fine,
-    num_starts, seed: see w_plus_search; for generators of 256 px and more, ours.
+    num_starts: those of search.Schedule; for generators of 256 px and more, ours.
     """
 
     takes_init_encoder = True
@@ -216,8 +241,7 @@ class WPlusSearchPipeline(SearchPipeline):
     ) -> None:
         super().__init__()
         self.register_networks(gan=gan)
-        if not isinstance(num_starts, Integral) or num_starts < 1:
-            raise ValueError(f"num_starts is {num_starts!r}, expected a whole number of at least 1")
+        _check_starts(num_starts)
         self.register_to_config(
             num_steps=num_steps,
             learning_rate=learning_rate,
@@ -233,20 +257,19 @@ class WPlusSearchPipeline(SearchPipeline):
         mask: torch.Tensor,
         limits: Limits,
         perceptual_network: Callable | None = None,
-        start: torch.Tensor | None = None,
+        **options: Any,
     ) -> FWLatent:
+        config = self.config
         ws = w_plus_search(
             self.gan,
             masked_image,
             mask,
             limits,
-            self.config.learning_rate,
+            config.learning_rate,
             perceptual_network,
-            self.config.perceptual_weight,
-            self.config.coarse_to_fine,
-            self.config.num_starts,
-            start,
-            self.config.seed,
+            config.perceptual_weight,
+            seed=config.seed,
+            **options,
         )
         return FWLatent(ws)
 
@@ -267,11 +290,19 @@ class YehPipeline(SearchPipeline):
         learning_rate: float = 0.1,
         prior_weight: float = 0.02,
         seed: int = 0,
+        coarse_to_fine: bool = False,
+        num_starts: int = 1,
     ) -> None:
         super().__init__()
         self.register_networks(gan=gan, discriminator=discriminator)
+        _check_starts(num_starts)
         self.register_to_config(
-            num_steps=num_steps, learning_rate=learning_rate, prior_weight=prior_weight, seed=seed
+            num_steps=num_steps,
+            learning_rate=learning_rate,
+            prior_weight=prior_weight,
+            seed=seed,
+            coarse_to_fine=coarse_to_fine,
+            num_starts=num_starts,
         )
 
     def search(
@@ -280,6 +311,7 @@ class YehPipeline(SearchPipeline):
         mask: torch.Tensor,
         limits: Limits,
         perceptual_network: Callable | None = None,
+        **options: Any,
     ) -> FWLatent:
         config = self.config
         ws = yeh_search(
@@ -291,6 +323,7 @@ class YehPipeline(SearchPipeline):
             config.learning_rate,
             config.prior_weight,
             config.seed,
+            **options,
         )
         return FWLatent(ws)
 
@@ -312,9 +345,12 @@ class MGANPriorPipeline(SearchPipeline):
         mixing_resolution: int = 8,
         perceptual_weight: float = 0.1,
         seed: int = 0,
+        coarse_to_fine: bool = False,
+        num_starts: int = 1,
     ) -> None:
         super().__init__()
         self.register_networks(gan=gan)
+        _check_starts(num_starts)
         if mixing_resolution not in gan.resolutions[:-1]:
             raise ValueError(
                 f"mixing_resolution is {mixing_resolution}, expected one of "
@@ -327,6 +363,8 @@ class MGANPriorPipeline(SearchPipeline):
             mixing_resolution=mixing_resolution,
             perceptual_weight=perceptual_weight,
             seed=seed,
+            coarse_to_fine=coarse_to_fine,
+            num_starts=num_starts,
         )
 
     def search(
@@ -335,6 +373,7 @@ class MGANPriorPipeline(SearchPipeline):
         mask: torch.Tensor,
         limits: Limits,
         perceptual_network: Callable | None = None,
+        **options: Any,
     ) -> FWLatent:
         config = self.config
         found = multi_code_search(
@@ -348,5 +387,6 @@ class MGANPriorPipeline(SearchPipeline):
             perceptual_network,
             config.perceptual_weight,
             config.seed,
+            **options,
         )
         return FWLatent(*found)

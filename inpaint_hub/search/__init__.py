@@ -9,7 +9,8 @@ mganprior   Gu et al., "Image Processing Using Multi-Code GAN Prior", CVPR 2020:
 
 from inpaint_hub.search.descent import Limits
 from inpaint_hub.search.mganprior import multi_code_search
+from inpaint_hub.search.schedule import Schedule
 from inpaint_hub.search.w_plus import w_plus_search
 from inpaint_hub.search.yeh import yeh_search
 
-__all__ = ["Limits", "multi_code_search", "w_plus_search", "yeh_search"]
+__all__ = ["Limits", "Schedule", "multi_code_search", "w_plus_search", "yeh_search"]

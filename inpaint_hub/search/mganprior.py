@@ -13,8 +13,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from inpaint_hub.search.descent import Limits, descend
-from inpaint_hub.search.objective import reconstruction
+from inpaint_hub.search.descent import Limits
+from inpaint_hub.search.objective import reconstruction_at
+from inpaint_hub.search.schedule import (
+    COARSEST_PX,
+    Schedule,
+    descend_in_stages,
+    stages_of,
+)
 from inpaint_hub.stylegan2 import StyleGAN2Generator
 from inpaint_hub.stylegan2.synthesis import SynthesisNetwork, rows_of
 
@@ -73,28 +79,39 @@ def multi_code_search(
     network: Callable | None = None,
     network_weight: float = 0.0,
     seed: int = 0,
+    coarse_to_fine: bool = False,
+    num_starts: int = 1,
 ) -> tuple[Tensor, dict[int, Tensor], dict[int, Tensor]]:
     """(ws [K,L,w_dim], features, rgb_features) of the mix that agrees best with the known pixels.
 
     mixing_resolution: r, below the generator's. seed: draws the codes to start from, the same for
-    every picture; importances start at 1/N.
+    every picture; importances start at 1/N. coarse_to_fine, num_starts: those of Schedule, for
+    stages above r; every start has codes of its own.
     """
-    objective = reconstruction(masked_image, mask, network, network_weight)
-    above = [r for r in gan.resolutions if r > mixing_resolution]
 
-    def losses_of(w: Tensor, importance: Tensor) -> Tensor:
-        w, importance = w.to(gan.dtype), importance.to(gan.dtype)
-        x, rgb, ws = mixed(gan, w, importance / num_codes, mixing_resolution)
-        _, generated = through(gan.synthesis, ws, x, rgb, above)
-        return objective(generated)
+    def losses_at(resolution: int, copies: int) -> Callable:
+        seen = [x.repeat_interleave(copies, dim=0) for x in (masked_image, mask)]
+        objective = reconstruction_at(resolution, *seen, network, network_weight)
+        above = [r for r in gan.resolutions if mixing_resolution < r <= resolution]
 
-    z = torch.randn(num_codes, gan.z_dim, generator=torch.Generator().manual_seed(seed))
-    w = gan.mapping(z.to(gan.device, gan.dtype))
-    pictures = len(masked_image)
-    importance = w.new_ones(pictures, num_codes, gan.channels_at(mixing_resolution))
+        def losses_of(w: Tensor, importance: Tensor) -> Tensor:
+            w, importance = w.to(gan.dtype), importance.to(gan.dtype)
+            x, rgb, ws = mixed(gan, w, importance / num_codes, mixing_resolution)
+            _, generated = through(gan.synthesis, ws, x, rgb, above)
+            return objective(generated)
+
+        return losses_of
+
+    random, pictures = torch.Generator().manual_seed(seed), len(masked_image)
+    drawn = [torch.randn(num_codes, gan.z_dim, generator=random) for _ in range(num_starts)]
+    w = gan.mapping(torch.cat(drawn).to(gan.device, gan.dtype)).unflatten(0, (num_starts, -1))
+    importance = w.new_ones(pictures * num_starts, num_codes, gan.channels_at(mixing_resolution))
     # One rate serves both: the importances are held as multiples of 1/N, of the codes' own size.
-    start = [w.expand(pictures, -1, -1), importance]
-    (w, importance), _ = descend(start, losses_of, learning_rate, limits)
-    w, importance = w.to(gan.dtype), importance.to(gan.dtype)
+    start = [w.repeat(pictures, 1, 1), importance]
+    schedule = Schedule(coarse_to_fine, num_starts)
+    coarsest = max(COARSEST_PX, 2 * mixing_resolution)
+    stages = stages_of(gan.resolution, limits.num_steps, schedule, coarsest)
+    found = descend_in_stages(start, losses_at, stages, learning_rate, limits, num_starts)
+    w, importance = (code.to(gan.dtype) for code in found)
     x, rgb, ws = mixed(gan, w, importance / num_codes, mixing_resolution)
     return ws, *as_features(gan, x, rgb, ws, mixing_resolution)

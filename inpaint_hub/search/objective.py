@@ -54,6 +54,41 @@ def reconstruction(
     return losses_of
 
 
+def known_averages(masked_image: Tensor, weights: Tensor, resolution: int) -> tuple[Tensor, Tensor]:
+    """(averages [K,3,r,r] of the picture at r px, weighted by `weights` [K,1,s,s], which are 0 in
+    the hole; the mean weight [K,1,r,r] of each); 0 where nothing weighs."""
+    factor = weights.shape[-1] // resolution
+    share = F.avg_pool2d(weights, factor)
+    averages = F.avg_pool2d(masked_image.float() * weights, factor) / share.clamp(min=1e-6)
+    return averages, share
+
+
+def coarse_reconstruction(masked_image: Tensor, mask: Tensor, resolution: int) -> Callable:
+    """Function of pictures [K,3,r,r] that gives the mean squared difference to the known pixels'
+    averages at r px, each weighted by its share of known pixels, [K]."""
+    target, share = known_averages(masked_image, (mask < 0.5).float(), resolution)
+    total = 3 * share.sum(dim=(1, 2, 3)).clamp(min=1e-6)
+
+    def losses_of(generated: Tensor) -> Tensor:
+        return (share * (generated.float() - target).square()).sum(dim=(1, 2, 3)) / total
+
+    return losses_of
+
+
+def reconstruction_at(
+    resolution: int,
+    masked_image: Tensor,
+    mask: Tensor,
+    network: Callable | None = None,
+    network_weight: float = 0.0,
+) -> Callable:
+    """`reconstruction` for pictures of the known ones' size, coarse_reconstruction for smaller
+    ones, of which the network sees nothing."""
+    if resolution < mask.shape[-1]:
+        return coarse_reconstruction(masked_image, mask, resolution)
+    return reconstruction(masked_image, mask, network, network_weight)
+
+
 def context_weights(mask: Tensor, size_px: int = NEIGHBOURHOOD_PX) -> Tensor:
     """W of Yeh et al. section 3.2: for a known pixel the share of hole among its neighbours, a
     square of size_px around it without itself; 0 in the hole. [K,1,s,s] in [0,1].
@@ -72,6 +107,13 @@ def weighted_context(generated: Tensor, masked_image: Tensor, weights: Tensor) -
     difference = (generated.float() - masked_image.float()).abs().mean(dim=1, keepdim=True)
     total = (weights * difference).sum(dim=(1, 2, 3))
     return total / weights.sum(dim=(1, 2, 3)).clamp(min=1e-6)
+
+
+def coarse_context(masked_image: Tensor, weights: Tensor, resolution: int) -> Callable:
+    """Function of pictures [K,3,r,r] that gives weighted_context to the known pixels' averages at
+    r px, [K]."""
+    target, share = known_averages(masked_image, weights, resolution)
+    return lambda generated: weighted_context(generated, target, share)
 
 
 def realism(discriminator: StyleGAN2Discriminator, generated: Tensor, mask: Tensor) -> Tensor:

@@ -1,11 +1,20 @@
 """Semantic inpainting of Yeh et al. (CVPR 2017; SPEC D), a baseline of the Dual-path poster: search
 z for context and realism."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from inpaint_hub.search.descent import Limits, descend
-from inpaint_hub.search.objective import context_weights, realism, weighted_context
+from inpaint_hub.search.descent import Limits
+from inpaint_hub.search.mganprior import through
+from inpaint_hub.search.objective import (
+    coarse_context,
+    context_weights,
+    realism,
+    weighted_context,
+)
+from inpaint_hub.search.schedule import Schedule, descend_in_stages, stages_of
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 
 
@@ -18,21 +27,40 @@ def yeh_search(
     learning_rate: float = 0.1,
     prior_weight: float = 0.02,
     seed: int = 0,
+    coarse_to_fine: bool = False,
+    num_starts: int = 1,
 ) -> Tensor:
     """ws [K,L,w_dim] of the z whose pictures agree with the hole's neighbourhood and look real.
 
-    seed: draws the start, the same for every picture. Differs from the paper: z passes StyleGAN2's
-    mapping, which normalises it, so it needs no clipping; Adam instead of momentum; the context is
-    a weighted mean instead of a sum, and prior_weight belongs to that.
+    seed: draws the starts, the same for every picture. coarse_to_fine, num_starts: those of
+    Schedule; the discriminator judges whole pictures alone, so in coarse stages only the context
+    counts. Differs from the paper: z passes StyleGAN2's mapping, which normalizes it, so it needs
+    no clipping; Adam instead of momentum; the context is a weighted mean instead of a sum, and
+    prior_weight belongs to that.
     """
     weights = context_weights(mask)
 
-    def losses_of(z: Tensor) -> Tensor:
-        generated = gan.synthesis(gan.map(z.to(gan.dtype)))
-        prior = realism(discriminator, generated, mask)
-        return weighted_context(generated, masked_image, weights) + prior_weight * prior
+    def losses_at(resolution: int, copies: int) -> Callable:
+        image, holes, near = (
+            x.repeat_interleave(copies, dim=0) for x in (masked_image, mask, weights)
+        )
+        if resolution < gan.resolution:
+            below = [r for r in gan.resolutions if r <= resolution]
+            context = coarse_context(image, near, resolution)
+            return lambda z: context(
+                through(gan.synthesis, gan.map(z.to(gan.dtype)), None, None, below)[1]
+            )
 
-    z = torch.randn(1, gan.z_dim, generator=torch.Generator().manual_seed(seed))
-    start = z.to(masked_image.device).expand(len(masked_image), -1)
-    (z,), _ = descend([start], losses_of, learning_rate, limits)
+        def losses_of(z: Tensor) -> Tensor:
+            generated = gan.synthesis(gan.map(z.to(gan.dtype)))
+            prior = realism(discriminator, generated, holes)
+            return weighted_context(generated, image, near) + prior_weight * prior
+
+        return losses_of
+
+    random = torch.Generator().manual_seed(seed)
+    z = torch.cat([torch.randn(1, gan.z_dim, generator=random) for _ in range(num_starts)])
+    start = z.to(masked_image.device).repeat(len(masked_image), 1)
+    stages = stages_of(gan.resolution, limits.num_steps, Schedule(coarse_to_fine, num_starts))
+    (z,) = descend_in_stages([start], losses_at, stages, learning_rate, limits, num_starts)
     return gan.map(z.to(gan.dtype))
