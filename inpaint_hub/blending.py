@@ -55,8 +55,8 @@ def _holes_with_rims(mask: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np
     if count > MANY_HOLES:
         labels = mask.astype(np.int32)
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
-        part = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
-        yield part, labels[part] == label
+        rows, columns = (slice(max(s.start - 1, 0), s.stop + 1) for s in box)
+        yield (rows, columns), labels[rows, columns] == label
 
 
 def feathered(rgb: np.ndarray, known: np.ndarray, mask: np.ndarray, radius_px: int) -> np.ndarray:
@@ -184,7 +184,7 @@ def _carried(
     cell on a coarser grid, and what the border's pixels have beyond, which fades over a cell."""
     cell_px = -(-max(hole.shape) // SOLVER_SIDE_PX)
     means, border_cells = _cell_means(values, border, cell_px)
-    ends = hole[-1].any(), hole[:, -1].any()
+    ends = bool(hole[-1].any()), bool(hole[:, -1].any())
     u = correction(
         means,
         np.pad(border_cells, _fast_room(border_cells.shape, ends)),
@@ -219,7 +219,7 @@ def _cell_means(
     return np.stack(sums, axis=1) / number[used, None], used.reshape(height, width)
 
 
-def _enlarged(u: np.ndarray, cell_px: int, shape: tuple[int, ...]) -> np.ndarray:
+def _enlarged(u: np.ndarray, cell_px: int, shape: tuple[int, int]) -> np.ndarray:
     """Cells [h,w,C] -> pixels [H,W,C], float32, bilinear between the cells' centres."""
     box = (0, 0, shape[1] / cell_px, shape[0] / cell_px)
     size, method = shape[::-1], Image.Resampling.BILINEAR

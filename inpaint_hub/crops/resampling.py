@@ -94,7 +94,9 @@ def _enlarged_turned(
     size = round(window.side)
     if size < len(patch):
         channels = [Image.fromarray(np.ascontiguousarray(c)) for c in np.moveaxis(patch, 2, 0)]
-        small = [np.asarray(c.resize((max(size, 1),) * 2, Image.BICUBIC)) for c in channels]
+        small = [
+            np.asarray(c.resize((max(size, 1),) * 2, Image.Resampling.BICUBIC)) for c in channels
+        ]
         patch = np.stack(small, axis=-1)
     rows, columns = part
     x, y = np.meshgrid(

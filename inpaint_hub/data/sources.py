@@ -194,7 +194,7 @@ class Joined:
         return [identity for part in self.parts for identity in identities_of(part)]
 
 
-def joined(parts: list) -> Sequence:
+def joined(parts: list) -> "Sequence | Joined":
     return parts[0] if len(parts) == 1 else Joined(parts)
 
 

@@ -46,7 +46,12 @@ def draw_arrows(
     return picture
 
 
-def _arrow(canvas: ImageDraw.ImageDraw, start: np.ndarray, end: np.ndarray, width: int) -> None:
+def _arrow(
+    canvas: ImageDraw.ImageDraw,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    width: int,
+) -> None:
     dx, dy = end[0] - start[0], end[1] - start[1]
     length, angle = math.hypot(dx, dy), math.atan2(dy, dx)
     hue = angle / (2 * math.pi) % 1

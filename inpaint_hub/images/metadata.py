@@ -65,7 +65,7 @@ def _bits_in_header(image: Image.Image) -> int:
     return max((depth & 0x7F) + 1 for depth in found.group(2)[: 3 * count : 3])
 
 
-def orientation_of(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int | None:
     """EXIF's orientation, 1 to 8; None where the EXIF cannot be read."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
@@ -74,12 +74,12 @@ def orientation_of(image: Image.Image) -> int:
     return value if value in TURNS else 1
 
 
-def upright(image: Image.Image, orientation: int) -> Image.Image:
+def upright(image: Image.Image, orientation: int | None) -> Image.Image:
     """The stored raster as it is to be seen."""
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
-def metadata_of(image: Image.Image, orientation: int) -> dict:
+def metadata_of(image: Image.Image, orientation: int | None) -> tuple[dict, bool]:
     """(what describes the picture and stays true when it is upright, whether its EXIF could be
     read). EXIF's thumbnail is left out: it shows what was there before."""
     found = {key: image.info[key] for key in METADATA if key in image.info}

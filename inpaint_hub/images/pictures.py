@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
 
 import numpy as np
 import torch
@@ -72,7 +71,7 @@ class Picture:
         has_alpha = self.native.shape[2] in (2, 4) and not self.converted_mode
         return self.native[..., -1] if has_alpha else None
 
-    def resized(self, size: tuple[int, int]) -> Self:
+    def resized(self, size: tuple[int, int]) -> "Picture":
         """The picture as RGB of another size, (width, height) in px, with its metadata."""
         made = Image.fromarray(self.pixels).resize(size, Image.Resampling.LANCZOS)
         made.info.update(pil_info(self.metadata, "RGB"))

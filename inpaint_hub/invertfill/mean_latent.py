@@ -84,7 +84,7 @@ class SoftMeanLatent:
             self.first_gap = self.gap()
             self.num_resamplings += 1
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor | int]:
         return {
             "w_bar_online": self.w_bar_online,
             "w_bar_target": self.w_bar_target,
@@ -93,7 +93,7 @@ class SoftMeanLatent:
             "num_resamplings": self.num_resamplings,
         }
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
         self.w_bar_online = state["w_bar_online"].to(self.w_bar_online)
         self.w_bar_target = state["w_bar_target"].to(self.w_bar_target)
         self.first_gap = state["first_gap"].to(self.first_gap)

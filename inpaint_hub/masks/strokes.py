@@ -2,6 +2,7 @@
 cites)."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -11,7 +12,7 @@ NUM_VERTICES, STEP_PX, BRUSH_PX = (4, 25), 100, (10, 24)
 MAX_SHARERS = 4  # strokes among which a coverage is shared out at least
 MAX_SHAPES = 500  # after which what is missing stays known
 CUTS = 7  # halvings of the last segment: to a hundredth of its length
-Size = int | tuple[int, int]  # side, or (width, height), in px
+Size = int | Sequence[int]  # side, or (width, height), in px
 
 
 def width_height(size: Size) -> tuple[int, int]:
@@ -110,7 +111,7 @@ def strokes_to_coverage(
 
 
 def _count(canvas: Image.Image) -> int:
-    return np.count_nonzero(np.asarray(canvas))
+    return int(np.count_nonzero(np.asarray(canvas)))
 
 
 def _with_stroke(

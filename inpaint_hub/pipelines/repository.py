@@ -65,12 +65,12 @@ class HubPipeline(DiffusionPipeline):
     """
 
     pipeline_tag = "image-to-image"
-    tags = ("inpainting", "gan-inversion", "image-inpainting")
+    tags: tuple[str, ...] = ("inpainting", "gan-inversion", "image-inpainting")
     # The card's example: its imports, what follows on `pipe`, and what may be relied on.
     usage_imports = usage = promise = ""
     papers = ()  # that it was written from: names in PAPERS
     # {component: settings, beside SIZES, that it must have in common with the generator}
-    shared_settings = {}
+    shared_settings: dict[str, tuple[str, ...]] = {}
 
     @property
     def resolution(self) -> int:
@@ -247,7 +247,7 @@ class HubPipeline(DiffusionPipeline):
             folder, repo_id, allow_patterns=files, keep_card=not own_card, **push_options
         )
 
-    def write_components(self, folder: str | Path, **options: Any) -> None:
+    def write_components(self, folder: Path, **options: Any) -> None:
         """Write model_index.json and the components; options: how, as save_pretrained's."""
         super().save_pretrained(folder, **options)
         index = json.loads((folder / INDEX).read_text("utf-8"))

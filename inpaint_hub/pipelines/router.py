@@ -294,7 +294,7 @@ class AutoInpaintPipeline(InpaintPipeline):
             own["detector"] = FaceDetector.from_pretrained(folder, subfolder="detector")
         return cls(**own)
 
-    def write_components(self, folder: str | Path, **options: Any) -> None:
+    def write_components(self, folder: Path, **options: Any) -> None:
         """As HubPipeline's: the folders faces and photos are whole repositories themselves."""
         for name, part in self.parts.items():
             part.save_pretrained(folder / name, **options)

@@ -1,7 +1,7 @@
 """F&W+: the latent that every encoder and search inverts to, and the generator reads
 (InvertFill Eq. (3))."""
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 
@@ -17,7 +17,7 @@ class FWLatent(NamedTuple):
     features: dict = {}
     rgb_features: dict = {}
 
-    def repeat(self, count: int) -> Self:
+    def repeat(self, count: int) -> "FWLatent":
         """Each of the N latents `count` times in a row: [N * count, ...]."""
         return FWLatent(
             self.ws.repeat_interleave(count, dim=0),
