@@ -4,7 +4,7 @@
 
 From left to right: the hole, the inverted picture G(w+), the filled picture, and the arrows of each
 fused resolution over the inpainter's picture. An arrow starts at a place and ends where the
-generator's features for it are read; its colour is its direction.
+generator's features for it are read; its color is its direction.
 """
 
 import argparse

@@ -79,9 +79,9 @@ def judging_parts(method, real, fake, mask, rng):
             real, fake, mask, rng
         )
         parts[f"{name}: gradient to the pictures"] = fool
-        if adversary.penalised:
+        if adversary.penalized:
             interval = method.config.r1_interval
-            parts[f"{name}: R1, of {interval} steps"] = lambda a=adversary: a.penalise(
+            parts[f"{name}: R1, of {interval} steps"] = lambda a=adversary: a.penalize(
                 real, mask, rng
             )
     return parts

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from benchmarks.measuring import table
-from inpaint_hub.evaluation.report import SECONDS, number, summarise
+from inpaint_hub.evaluation.report import SECONDS, number, summarize
 
 
 def with_intervals(means, halves):
@@ -39,7 +39,7 @@ def half_width(summary):
 def of_pictures(columns):
     """with_intervals of {arm: values [seeds, pictures]}; the pictures are the same for all
     seeds."""
-    halves = {arm: half_width(summarise({"": c.mean(0)})[""]) for arm, c in columns.items()}
+    halves = {arm: half_width(summarize({"": c.mean(0)})[""]) for arm, c in columns.items()}
     return with_intervals({arm: c.mean(1) for arm, c in columns.items()}, halves)
 
 

@@ -84,7 +84,7 @@ class PlainLoop:
     def fake(self):
         return self.gan(torch.randn(len(self.batch), self.config.z_dim), noise_mode="random")
 
-    def minimise(self, loss, optimizer):
+    def minimize(self, loss, optimizer):
         for each in self.optimizers:
             each.zero_grad()
         loss.backward()
@@ -94,27 +94,27 @@ class PlainLoop:
         return {
             "discriminator": self.train_discriminator,
             "generator": self.train_generator,
-            "r1": self.penalise,
-            "path_length": self.regularise_paths,
+            "r1": self.penalize,
+            "path_length": self.regularize_paths,
         }
 
     def train_discriminator(self):
         with torch.no_grad():
             fake = self.fake()
         loss = discriminator_loss(self.discriminator(self.batch), self.discriminator(fake))
-        self.minimise(loss, self.optimizers[1])
+        self.minimize(loss, self.optimizers[1])
 
     def train_generator(self):
         loss = generator_loss(self.discriminator(self.fake()))
-        self.minimise(loss, self.optimizers[0])
+        self.minimize(loss, self.optimizers[0])
 
-    def penalise(self):
+    def penalize(self):
         real = self.batch.clone().requires_grad_()
         scores = self.discriminator(real).sum()
         (gradient,) = torch.autograd.grad(scores, real, create_graph=True)
-        self.minimise(gradient.square().sum() / len(real), self.optimizers[1])
+        self.minimize(gradient.square().sum() / len(real), self.optimizers[1])
 
-    def regularise_paths(self):
+    def regularize_paths(self):
         z = torch.randn(len(self.batch) // 2, self.config.z_dim)
         w = self.gan.mapping(z)
         ws = w[:, None].repeat(1, self.gan.synthesis.num_ws, 1)
@@ -122,7 +122,7 @@ class PlainLoop:
         direction = torch.randn_like(pictures) / self.config.resolution
         (gradient,) = torch.autograd.grad((pictures * direction).sum(), ws, create_graph=True)
         lengths = gradient.square().sum(dim=2).mean(dim=1).sqrt()
-        self.minimise((lengths - 1).square().mean(), self.optimizers[0])
+        self.minimize((lengths - 1).square().mean(), self.optimizers[0])
 
 
 def our_phases(run, batch):
@@ -140,8 +140,8 @@ def our_phases(run, batch):
     return {
         "discriminator": phase(method.train_discriminator),
         "generator": phase(method.train_generator),
-        "r1": phase(method.penalise_discriminator),
-        "path_length": phase(method.regularise_paths),
+        "r1": phase(method.penalize_discriminator),
+        "path_length": phase(method.regularize_paths),
     }
 
 

@@ -16,12 +16,12 @@ MANY_HOLES = 1000  # more than these are softened in one piece
 BLENDS = ("none", "feather", "laplacian", "poisson", "gp")
 FEATHER_PX = 8  # width of blend="feather" where none is given: the upper end of SPEC E3
 COARSEST_PX = 8  # the Laplacian pyramid ends before a side falls below this
-# GP-GAN (Wu et al., 2019) weighs colours by 1 and blurs by 0.5 px: a seam fades over about 1 px of
+# GP-GAN (Wu et al., 2019) weighs colors by 1 and blurs by 0.5 px: a seam fades over about 1 px of
 # the picture this is applied to. Ours is 16 px wide, so that it fades over a sixteenth of any side.
-COLOUR_WEIGHT, COLOUR_SIGMA_PX, COLOUR_SIDE_PX = 1.0, 0.5, 16
+COLOR_WEIGHT, COLOR_SIGMA_PX, COLOR_SIDE_PX = 1.0, 0.5, 16
 SOLVER_SIDE_PX = 256  # longer sides are solved on a coarser grid; the rest is carried by the rim
 NEAREST = 3  # border pixels whose mean a hole's pixel takes over there
-SEAM_TOLERANCE = 1e-3  # a quarter of a grey level
+SEAM_TOLERANCE = 1e-3  # a quarter of a gray level
 MAX_SOLVER_STEPS = 200
 
 
@@ -61,7 +61,7 @@ def _holes_with_rims(mask: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np
 
 def feathered(rgb: np.ndarray, known: np.ndarray, mask: np.ndarray, radius_px: int) -> np.ndarray:
     """`rgb` with a soft rim: inside the hole near its border it fades into the nearest known
-    colour.
+    color.
 
     rgb, known: float32 [H,W,3]; outside the mask the result means nothing, it is never used there.
     """
@@ -79,7 +79,7 @@ def feathered(rgb: np.ndarray, known: np.ndarray, mask: np.ndarray, radius_px: i
 def blend_fill(
     rgb: np.ndarray, known: np.ndarray, mask: np.ndarray, blend: str, radius_px: int = 0
 ) -> np.ndarray:
-    """The fill `rgb`, changed inside the hole so that it meets the known colours.
+    """The fill `rgb`, changed inside the hole so that it meets the known colors.
 
     rgb, known: float32 [H,W,3] in [0,1]; outside the mask the result means nothing, it is never
     used there. blend: one of BLENDS. radius_px: width of a feather, which is laid over the results
@@ -105,7 +105,7 @@ def laplacian_blended(rgb: np.ndarray, known: np.ndarray, mask: np.ndarray) -> n
 
     Differs from theirs: the fill's share falls to 0 at the border instead of to a half, since only
     the hole's side of the seam may change; into the hole the known pixels go on with their nearest
-    colour.
+    color.
     """
     distance, nearest = ndimage.distance_transform_edt(mask, return_indices=True)
     around = known[tuple(nearest)]  # known pixels are their own nearest
@@ -148,37 +148,37 @@ def _doubled(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def poisson_blended(rgb: np.ndarray, known: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The fill's gradients with the known colours at the border (Perez et al., 2003)."""
+    """The fill's gradients with the known colors at the border (Perez et al., 2003)."""
     return _corrected(rgb, known, mask, 0.0, 0.0)
 
 
 def gaussian_poisson_blended(rgb: np.ndarray, known: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """As poisson_blended, but held to the fill's own colours away from the border: the
+    """As poisson_blended, but held to the fill's own colors away from the border: the
     Gaussian-Poisson equation of GP-GAN (Wu et al., 2019; SPEC D psp_blend).
 
-    Differs from GP-GAN: known pixels are fixed, the colours are the fill's own instead of those of
+    Differs from GP-GAN: known pixels are fixed, the colors are the fill's own instead of those of
     a second GAN, and there is one solve instead of one per level of a pyramid: the weight is scaled
-    from COLOUR_SIDE_PX to the picture's size, where it reaches as far.
+    from COLOR_SIDE_PX to the picture's size, where it reaches as far.
     """
-    scale = max(mask.shape) / COLOUR_SIDE_PX
-    return _corrected(rgb, known, mask, COLOUR_WEIGHT / scale**2, COLOUR_SIGMA_PX * scale)
+    scale = max(mask.shape) / COLOR_SIDE_PX
+    return _corrected(rgb, known, mask, COLOR_WEIGHT / scale**2, COLOR_SIGMA_PX * scale)
 
 
 def _corrected(
-    rgb: np.ndarray, known: np.ndarray, mask: np.ndarray, colour_weight: float, sigma_px: float
+    rgb: np.ndarray, known: np.ndarray, mask: np.ndarray, color_weight: float, sigma_px: float
 ) -> np.ndarray:
-    """rgb + u in each hole: u is what the border lacks of the known colours, carried inside by
+    """rgb + u in each hole: u is what the border lacks of the known colors, carried inside by
     correction()."""
     result = rgb.copy()
     for part, hole in _holes_with_rims(mask):
         border = ndimage.binary_dilation(hole) & ~hole
         missing = known[part][border] - rgb[part][border]
-        result[part][hole] += _carried(missing, border, hole, colour_weight, sigma_px)
+        result[part][hole] += _carried(missing, border, hole, color_weight, sigma_px)
     return result
 
 
 def _carried(
-    values: np.ndarray, border: np.ndarray, hole: np.ndarray, colour_weight: float, sigma_px: float
+    values: np.ndarray, border: np.ndarray, hole: np.ndarray, color_weight: float, sigma_px: float
 ) -> np.ndarray:
     """correction() at the hole's pixels [m,C], of sides above SOLVER_SIDE_PX in two parts: cell by
     cell on a coarser grid, and what the border's pixels have beyond, which fades over a cell."""
@@ -188,7 +188,7 @@ def _carried(
     u = correction(
         means,
         np.pad(border_cells, _fast_room(border_cells.shape, ends)),
-        colour_weight * cell_px**2,
+        color_weight * cell_px**2,
         sigma_px / cell_px,
     )[: border_cells.shape[0], : border_cells.shape[1]]
     if cell_px == 1:
@@ -220,7 +220,7 @@ def _cell_means(
 
 
 def _enlarged(u: np.ndarray, cell_px: int, shape: tuple[int, int]) -> np.ndarray:
-    """Cells [h,w,C] -> pixels [H,W,C], float32, bilinear between the cells' centres."""
+    """Cells [h,w,C] -> pixels [H,W,C], float32, bilinear between the cells' centers."""
     box = (0, 0, shape[1] / cell_px, shape[0] / cell_px)
     size, method = shape[::-1], Image.Resampling.BILINEAR
     planes = [Image.fromarray(np.ascontiguousarray(p)) for p in u.transpose(2, 0, 1)]
@@ -234,18 +234,18 @@ def _fast_room(shape: tuple[int, int], ends: tuple[bool, bool]) -> list[tuple[in
 
 
 def correction(
-    values: np.ndarray, border: np.ndarray, colour_weight: float = 0.0, sigma_px: float = 0.0
+    values: np.ndarray, border: np.ndarray, color_weight: float = 0.0, sigma_px: float = 0.0
 ) -> np.ndarray:
     """u, float32 [H,W,C], that has `values` [n,C] on the border's n pixels (bool [H,W]) and the
-    least energy |grad u|^2 + colour_weight |G_sigma * u|^2 over the rectangle.
+    least energy |grad u|^2 + color_weight |G_sigma * u|^2 over the rectangle.
 
     The energy S is diagonal under the cosine transform, so u = S^-1 q for sources q on the border
     alone; conjugate gradients find the sources, at one transform and its inverse per step. Without
-    colours u is harmonic away from the border.
+    colors u is harmonic away from the border.
     """
     height, width = border.shape
     energy = np.add.outer(_laplacian_spectrum(height), _laplacian_spectrum(width))
-    energy = energy + colour_weight * np.exp(-(sigma_px**2) * energy)
+    energy = energy + color_weight * np.exp(-(sigma_px**2) * energy)
     free_mean = energy[0, 0] == 0  # then a constant costs nothing: it is found apart
     inverse = np.where(energy > 0, 1 / np.where(energy > 0, energy, 1), 0).astype(np.float32)
 
@@ -258,7 +258,7 @@ def correction(
         spectrum = fft.dctn(on_plane(sources), axes=(1, 2), norm="ortho", workers=-1)
         return fft.idctn(spectrum * inverse, axes=(1, 2), norm="ortho", workers=-1)
 
-    def centred(x: np.ndarray) -> np.ndarray:
+    def centered(x: np.ndarray) -> np.ndarray:
         return x - x.mean(axis=1, keepdims=True) if free_mean else x
 
     def preconditioned(
@@ -267,17 +267,17 @@ def correction(
         plane = on_plane(x)
         near = np.pad(plane, ((0, 0), (1, 1), (1, 1)), mode="edge")
         around = near[:, 2:, 1:-1] + near[:, :-2, 1:-1] + near[:, 1:-1, 2:] + near[:, 1:-1, :-2]
-        return centred(((4 + colour_weight) * plane - around)[:, border])
+        return centered(((4 + color_weight) * plane - around)[:, border])
 
     target = np.ascontiguousarray(values.T, np.float32)
     sources = np.zeros_like(target)
-    residual = centred(target)
+    residual = centered(target)
     direction = preconditioned(residual)
     size = (residual * direction).sum(axis=1, keepdims=True)
     for _ in range(MAX_SOLVER_STEPS):
         if np.abs(residual).max(initial=0) <= SEAM_TOLERANCE:
             break
-        image = centred(spread(direction)[:, border])
+        image = centered(spread(direction)[:, border])
         step = size / np.maximum((direction * image).sum(axis=1, keepdims=True), 1e-20)
         sources = sources + step * direction
         residual = residual - step * image

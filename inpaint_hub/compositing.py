@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def mask_out(image: Tensor, mask: Tensor) -> Tensor:
-    """I_m: image [N,3,H,W] with 0 (mid-grey in [-1,1]) in the hole, whatever was there, NaN
+    """I_m: image [N,3,H,W] with 0 (mid-gray in [-1,1]) in the hole, whatever was there, NaN
     included."""
     return torch.where(mask > 0.5, torch.zeros_like(image), image)
 

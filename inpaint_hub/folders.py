@@ -237,7 +237,7 @@ def write(job, result, picture, hole, concat=False):
             f"its result {str(target)!r} would overwrite an input; give another folder"
         )
     if target != job.target:
-        kind = getattr(result, "mode", "16-bit colour")
+        kind = getattr(result, "mode", "16-bit color")
         notes.append(f"written to {target.name}, since {job.target.suffix} does not hold {kind}")
     if lost := not_held(target, picture.metadata):
         notes.append(f"{target.suffix} holds no {', '.join(lost)}: left out")

@@ -1,6 +1,6 @@
 """Picture files: what can be read from them, and which of them hold a picture to the bit.
 
-Reading goes through inpaint_hub.images; Pillow's own modes have no 16-bit colour, so that PNG and
+Reading goes through inpaint_hub.images; Pillow's own modes have no 16-bit color, so that PNG and
 TIFF files with it are decoded in two passes, and such results are written as PNG by us.
 """
 
@@ -40,7 +40,7 @@ SECOND_BYTE = {
     for order, other in ("BL", "LB", "NB" if sys.byteorder == "little" else "NL")
 }
 XMP_TAG, DESCRIPTION_TAG = 700, 270  # of TIFF
-PNG_COLOUR_TYPES = {2: 4, 3: 2, 4: 6}  # number of channels -> IHDR's colour type
+PNG_COLOR_TYPES = {2: 4, 3: 2, 4: 6}  # number of channels -> IHDR's color type
 FILTER_UP = 2
 TIFF_METADATA = {"dpi", "icc_profile", "exif", "xmp", "text"}
 
@@ -136,7 +136,7 @@ def _decoded(source, mode, raw):
 
 
 def _deepened(picture, second, keyed):
-    """The picture with uint16 values. second: as _decoded's; keyed: the colour that is transparent,
+    """The picture with uint16 values. second: as _decoded's; keyed: the color that is transparent,
     which stays a note, as in the file."""
     mode, other = second
     if mode == "LA":
@@ -194,7 +194,7 @@ def save_picture(result, path, metadata):
         return
     if ending == ".png" and result.mode == "I":
         result = Image.fromarray(np.asarray(result).astype(np.uint16))
-    if "icc_profile" not in result.info:  # it belonged to another colour space
+    if "icc_profile" not in result.info:  # it belonged to another color space
         options.pop("icc_profile", None)
     result.save(path, **options)
 
@@ -239,7 +239,7 @@ def _deep_png(values, options, transparency):
     filtered = np.full((height, rows.shape[1] + 1), FILTER_UP, np.uint8)
     filtered[:, 1:] = rows - above
     ours = {
-        b"IHDR": struct.pack(">IIBBBBB", width, height, 16, PNG_COLOUR_TYPES[channels], 0, 0, 0),
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 16, PNG_COLOR_TYPES[channels], 0, 0, 0),
         b"IDAT": zlib.compress(filtered.tobytes()),
     }
     data, place = template.getvalue(), 8

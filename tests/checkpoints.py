@@ -102,7 +102,7 @@ def rosinality_discriminator(size=32, base=256, most=16, channels=3, seed=1):
 
 
 def rosinality_training(**sizes):
-    """A checkpoint of its train.py: three networks, two optimisers, a Namespace."""
+    """A checkpoint of its train.py: three networks, two optimizers, a Namespace."""
     shared = {k: v for k, v in sizes.items() if k in ("size", "base", "most")}
     parameter = nn.Parameter(torch.zeros(3))
     optimizer = torch.optim.Adam([parameter])

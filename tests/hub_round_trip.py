@@ -166,8 +166,8 @@ def a_finished_run_uploads_its_pipeline_card_and_samples(hub, pipe, home):
 
     pictures = Path(home) / "pictures"
     pictures.mkdir()
-    for grey in (50, 200):
-        Image.new("L", (32, 32), grey).save(pictures / f"{grey}.png")
+    for gray in (50, 200):
+        Image.new("L", (32, 32), gray).save(pictures / f"{gray}.png")
     run = {**TINY, "method": "stylegan2", "max_train_steps": 2, "validation_steps": 2}
     data = {"train_data_dir": str(pictures), "output_dir": str(Path(home) / "training")}
     push = {"push_to_hub": True, "hub_model_id": "me/trained", "hub_private_repo": True}

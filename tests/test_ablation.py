@@ -133,8 +133,8 @@ def test_every_arm_and_seed_is_in_the_table(finished):
     assert set(report["results"][band]) == set(TABLES[table].arms)
     for arm, summary in report["results"][band].items():
         assert f"| {band} | {arm} |" in text
-        assert {"psnr", "ssim", "colours_distance", "fd_colours"} <= set(summary)
-        for metric in ("psnr", "fd_colours"):
+        assert {"psnr", "ssim", "colors_distance", "fd_colors"} <= set(summary)
+        for metric in ("psnr", "fd_colors"):
             s = summary[metric]
             runs = [report["runs"][band][f"{arm} seed {n}"][metric]["mean"] for n in (3, 5)]
             assert s["seeds"] == pytest.approx(runs) and s["mean"] == pytest.approx(np.mean(runs))

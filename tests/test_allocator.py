@@ -42,7 +42,7 @@ def test_elsewhere_nothing_happens(monkeypatch):
     assert not tune_allocator()
 
 
-def test_optimised_pipelines_tune_it_and_plain_ones_do_not(monkeypatch):
+def test_optimized_pipelines_tune_it_and_plain_ones_do_not(monkeypatch):
     from test_pipelines import tiny_pipeline
 
     from inpaint_hub.engines import install

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     # hub: the perceptual network's weights may have to be downloaded; no model is imported.
     "losses": {"images", "compositing", "hub"},
     "stylegan2": {"hub"},
-    "inversion": {"hub", "stylegan2"},  # equalised layers and the number of style vectors
+    "inversion": {"hub", "stylegan2"},  # equalized layers and the number of style vectors
     "invertfill": NETWORKS,
     "dualpath": NETWORKS,
     "search": NETWORKS,
@@ -119,7 +119,7 @@ def test_third_party_libraries_stay_in_their_homes(file):
 
 
 def test_training_knows_evaluation_only_where_it_judges():
-    """A metric must never be what is optimised."""
+    """A metric must never be what is optimized."""
     training = [f for f in FILES if part_of(f) == "training"]
     importing = {f.name for f in training if any("evaluation" in n for n in imports_of(f))}
     assert importing == {"judging.py"}

@@ -35,7 +35,7 @@ from inpaint_hub.evaluation.report import (
     markdown_table,
     number,
     paired_differences,
-    summarise,
+    summarize,
 )
 from inpaint_hub.evaluation.scoring import SHIFTS, Scorer
 from inpaint_hub.masks import MaskFiles
@@ -250,13 +250,13 @@ def test_diversity_is_the_mean_distance_of_all_pairs_inside_the_hole(network_fil
     samples = [rng.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(3)]
     (value,) = scorer.diversity(samples, mask).values()
     pairs = [scorer.diversity([samples[i], samples[j]], mask) for i, j in ((0, 1), (0, 2), (1, 2))]
-    assert value == pytest.approx(np.mean([p["diversity_colours"] for p in pairs])) and value > 0
-    assert scorer.diversity([samples[0]] * 3, mask)["diversity_colours"] == pytest.approx(0)
+    assert value == pytest.approx(np.mean([p["diversity_colors"] for p in pairs])) and value > 0
+    assert scorer.diversity([samples[0]] * 3, mask)["diversity_colors"] == pytest.approx(0)
     elsewhere = samples[0].copy()
     elsewhere[:, :8] = 255 - elsewhere[:, :8]
-    same = scorer.diversity([samples[0], elsewhere], mask)["diversity_colours"]
+    same = scorer.diversity([samples[0], elsewhere], mask)["diversity_colors"]
     assert same == pytest.approx(0)
-    swapped = scorer.diversity([samples[0], elsewhere], ~mask)["diversity_colours"]
+    swapped = scorer.diversity([samples[0], elsewhere], ~mask)["diversity_colors"]
     assert swapped > 0
 
 
@@ -291,7 +291,7 @@ def test_what_cannot_be_measured_is_a_column_that_says_so(monkeypatch):
     scorer = Scorer()
     assert scorer.inception_distances([], []) == {}
     assert set(scorer.unavailable) == OPTIONAL
-    table = markdown_table({"b": {"m": summarise({"psnr": [1, 2]})}}, scorer.unavailable)
+    table = markdown_table({"b": {"m": summarize({"psnr": [1, 2]})}}, scorer.unavailable)
     assert "| psnr ↑ | lpips_alex ↓ | fid_inception ↓ | kid_inception ↓ |" in table
     assert table.count("n/a") == 3
 
@@ -332,12 +332,12 @@ def test_a_run_measures_everything_for_everyone(first_run):
     for methods in report["results"].values():
         assert list(methods) == ["ours", "psp", "telea", "navier_stokes"]
         for name, summary in methods.items():
-            learned = {"colours_distance", "fd_colours", "kid_colours", *SHIFTS}
-            own = {"diversity_colours"} if name in ("ours", "psp") else set()
+            learned = {"colors_distance", "fd_colors", "kid_colors", *SHIFTS}
+            own = {"diversity_colors"} if name in ("ours", "psp") else set()
             expected = {"psnr", "ssim", "l1_percent", "seam_ratio", "sharpness_ratio"}
             expected |= {"seconds_per_image"} | learned | own
             assert set(summary) - OPTIONAL == expected
-        assert methods["ours"]["diversity_colours"]["mean"] > 0
+        assert methods["ours"]["diversity_colors"]["mean"] > 0
         assert methods["ours"]["seconds_per_image"]["mean"] > 0
     assert report["settings"]["mean_coverage"]["outpaint-right-25"] == 0.25
     assert "measured coverage mean 25.0 %" in (first_run / "table.md").read_text()
@@ -559,12 +559,12 @@ def test_another_seed_is_other_work_and_another_metric_is_not(
     fills,
 ):
     arguments = [*command, "--telea", "--output", str(tmp_path / "o")]
-    no_network = [a for a in arguments if "colours" not in a and a != "--perceptual_network"]
+    no_network = [a for a in arguments if "colors" not in a and a != "--perceptual_network"]
     main(no_network)
     fills.clear()
     main(arguments)
     assert fills == []
-    assert "colours_distance" in results_of(tmp_path / "o")["hard (50-60 %)"]["telea"]
+    assert "colors_distance" in results_of(tmp_path / "o")["hard (50-60 %)"]["telea"]
     main([*arguments, "--seed", "1"])
     assert [band for _, band, _ in fills] == ["hard"] * 3  # the border is the same for all seeds
 
@@ -654,7 +654,7 @@ def ranked_numbers(path):
 
 def test_pictures_are_ranked_from_best_to_worst(first_run, folder, tmp_path):  # noqa: F811
     strip, distances = ranked_numbers(first_run)
-    assert "ours, by colours_distance" in strip and distances == sorted(distances)
+    assert "ours, by colors_distance" in strip and distances == sorted(distances)
     arguments = ["--data_dir", str(folder), "--telea", "--resolution", str(SIDE)]
     main([*arguments, "--bands", "hard", "--output", str(tmp_path)])
     strip, decibels = ranked_numbers(tmp_path)
@@ -730,9 +730,9 @@ def test_the_documented_conversions_fit_the_exported_pairs(command, tmp_path, mo
 
 def test_the_seams_ratio_is_best_at_one():
     methods = {
-        "soft": summarise({"seam_ratio": [0.5]}),
-        "right": summarise({"seam_ratio": [1.1]}),
-        "hard": summarise({"seam_ratio": [2.0]}),
+        "soft": summarize({"seam_ratio": [0.5]}),
+        "right": summarize({"seam_ratio": [1.1]}),
+        "hard": summarize({"seam_ratio": [2.0]}),
     }
     table = markdown_table({"b": methods})
     assert "seam_ratio →1" in table and "**1.10**" in table and "**0.50" not in table

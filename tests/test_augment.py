@@ -6,7 +6,7 @@ import torch
 from inpaint_hub.training.augment import (
     AdaptiveProbability,
     augment,
-    colour_matrices,
+    color_matrices,
     geometric_matrices,
 )
 
@@ -64,14 +64,14 @@ def test_geometry_has_the_moments_of_its_distributions():
     assert mirrored == pytest.approx(0.5, abs=0.04)
 
 
-def test_colours_keep_or_mirror_the_grey_axis():
-    colour = colour_matrices(1.0, generators(2000))
-    grey = torch.full((3, 1), 1.0)
-    mapped = (colour[:, :, :3] @ grey)[:, :, 0]
+def test_colors_keep_or_mirror_the_gray_axis():
+    color = color_matrices(1.0, generators(2000))
+    gray = torch.full((3, 1), 1.0)
+    mapped = (color[:, :, :3] @ gray)[:, :, 0]
     torch.testing.assert_close(mapped, mapped.mean(dim=1, keepdim=True).expand(-1, 3))
     assert (mapped[:, 0] < 0).float().mean() == pytest.approx(0.5, abs=0.05)  # luma flips
     assert mapped[:, 0].abs().log2().std() == pytest.approx(0.5, rel=0.06)  # contrast
-    none = colour_matrices(0.0, generators(1))[0]
+    none = color_matrices(0.0, generators(1))[0]
     torch.testing.assert_close(none, torch.eye(3, 4), atol=1e-6, rtol=0)
 
 
@@ -82,7 +82,7 @@ def test_a_mask_moves_with_its_picture():
     assert set(moved.unique().tolist()) == {0.0, 1.0} and not moved.equal(mask)
 
     def agreement(mask):
-        channel = shown.flatten(2).std(dim=2).argmax(dim=1)  # colours may empty a channel
+        channel = shown.flatten(2).std(dim=2).argmax(dim=1)  # colors may empty a channel
         pairs = zip(shown[torch.arange(16), channel].flatten(1), mask.flatten(1), strict=True)
         return torch.stack([torch.corrcoef(torch.stack(pair))[0, 1].abs() for pair in pairs])
 

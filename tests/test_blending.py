@@ -32,7 +32,7 @@ def test_no_radius_is_the_mask_and_a_full_mask_stays_full():
     assert (feather(np.ones((5, 5), bool), 3) == 1).all()
 
 
-def test_the_rim_takes_the_nearest_known_colour_and_the_centre_the_fill():
+def test_the_rim_takes_the_nearest_known_color_and_the_center_the_fill():
     fill = np.ones((41, 41, 3), np.float32)
     known = np.zeros((41, 41, 3), np.float32)
     soft = feathered(fill, known, disc(), 6)
@@ -43,7 +43,7 @@ def test_the_rim_takes_the_nearest_known_colour_and_the_centre_the_fill():
 
 
 @pytest.mark.parametrize("many_holes", [0, 1000])
-def test_holes_fade_into_the_nearest_known_colour(many_holes, monkeypatch):
+def test_holes_fade_into_the_nearest_known_color(many_holes, monkeypatch):
     monkeypatch.setattr(blending, "MANY_HOLES", many_holes)
     rng = np.random.default_rng(0)
     mask = np.zeros((60, 80), bool)
@@ -97,13 +97,13 @@ def test_a_blend_keeps_constants_and_fills_that_fit_and_never_reads_the_hole(
 ):
     monkeypatch.setattr(blending, "SOLVER_SIDE_PX", solver_side)
     mask = SHAPES[shape]
-    grey = np.full((64, 64, 3), 0.3, np.float32)
-    np.testing.assert_allclose(blend_fill(grey, grey, mask, blend)[mask], 0.3, atol=1e-6)
+    gray = np.full((64, 64, 3), 0.3, np.float32)
+    np.testing.assert_allclose(blend_fill(gray, gray, mask, blend)[mask], 0.3, atol=1e-6)
     fill, known = waves(), waves(shift=0.2)
     hidden = np.where(mask[..., None], np.float32("nan"), known)
     result = blend_fill(fill, hidden, mask, blend)
     assert np.array_equal(result[mask], blend_fill(fill, known, mask, blend)[mask])
-    if blend not in ("none", "feather"):  # a feather fades into one colour: details at the rim go
+    if blend not in ("none", "feather"):  # a feather fades into one color: details at the rim go
         fits = blend_fill(known, known, mask, blend)[mask]
         np.testing.assert_allclose(fits, known[mask], atol=0.05 if blend == "laplacian" else 2e-3)
 
@@ -118,7 +118,7 @@ def test_poisson_removes_an_offset_whole(shape, solver_side, monkeypatch):
 
 
 def dense_harmonic(mask, values):
-    """The reference: one linear equation for each hole pixel, its neighbours' mean, solved at
+    """The reference: one linear equation for each hole pixel, its neighbors' mean, solved at
     once."""
     index = {tuple(p): k for k, p in enumerate(np.argwhere(mask))}
     matrix, right = np.zeros((len(index), len(index))), np.zeros((len(index), values.shape[2]))
@@ -222,7 +222,7 @@ def test_gp_in_a_picture_is_that_system_at_its_side():
     np.testing.assert_allclose(found[part][hole], (fill[part] + u)[hole], atol=0.02)
 
 
-def test_gp_corrects_the_rim_and_keeps_the_fills_colours_inside():
+def test_gp_corrects_the_rim_and_keeps_the_fills_colors_inside():
     mask = disc(128, 50)
     fill, known = waves(128, 0.2), waves(128)
     gp, poisson = (blend_fill(fill, known, mask, name) for name in ("gp", "poisson"))

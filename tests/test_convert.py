@@ -374,7 +374,7 @@ def test_a_folder_tells_where_it_is_from(tmp_path):
     import hashlib
 
     assert hashlib.sha256(file.read_bytes()).hexdigest() in text
-    assert "## Licence" in text and "license: other" in text and "`g_optim`" in text
+    assert "## License" in text and "license: other" in text and "`g_optim`" in text
     assert conversion.layout in text
     assert not [p for p in (tmp_path / "ours").rglob("README.md") if p.parent.name != "ours"]
     raw = StyleGAN2Generator.from_pretrained(tmp_path / "ours", subfolder="gan", variant="raw")

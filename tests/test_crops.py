@@ -47,7 +47,7 @@ def test_no_hole_no_window():
     [
         ((50, 5, 60, 15), Window(20, 0, 40)),  # right edge: moved inside
         ((0, 0, 10, 10), Window(0, 0, 40)),
-        ((25, 10, 35, 20), Window(10, 0, 40)),  # centred on the hole
+        ((25, 10, 35, 20), Window(10, 0, 40)),  # centered on the hole
         ((5, 10, 55, 20), Window(0, -10, 60)),  # wider than high: reaches past the border
     ],
 )

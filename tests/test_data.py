@@ -284,7 +284,7 @@ def test_the_order_continues_where_it_was_left():
     assert keys(EndlessSampler(7, 3, seed=4, start_batch=5), 4) == whole[5:]
 
 
-def test_a_random_crop_moves_with_the_epoch_and_the_centre_crop_does_not(folder):
+def test_a_random_crop_moves_with_the_epoch_and_the_center_crop_does_not(folder):
     free = TrainingPairs(ImageDataset(folder, resolution=32, center_crop=False), 0, False, None)
     drawn = [free[(epoch, 0)]["image"] for epoch in range(6)]
     columns = {tuple(image[0, 0, :4].tolist()) for image in drawn}

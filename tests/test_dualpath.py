@@ -226,7 +226,7 @@ def train_on_shifts(deformable, num_steps=100):
     error)."""
     torch.manual_seed(0)
     fusion = FeatureFusion(8, 4, DeformableAlignment(8, 1, "v2") if deformable else None)
-    optimiser = torch.optim.Adam(fusion.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(fusion.parameters(), lr=1e-2)
     nothing, hole = torch.zeros(4, 8, 16, 16), torch.ones(4, 1, 16, 16)
 
     def error(generator):
@@ -236,9 +236,9 @@ def train_on_shifts(deformable, num_steps=100):
 
     generator = seeded(0)
     for _ in range(num_steps):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         error(generator).backward()
-        optimiser.step()
+        optimizer.step()
     return fusion, lambda: error(seeded(99)).item()
 
 
@@ -313,12 +313,12 @@ def test_every_parameter_learns(options):
 def test_a_fresh_fusion_is_awake_after_two_steps():
     torch.manual_seed(0)
     inpainter = DualPathInpainter(channels=8, dilations=[1], **SIZES)
-    optimiser = torch.optim.SGD(inpainter.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(inpainter.parameters(), lr=0.1)
     target = torch.rand(2, 3, 32, 32, generator=seeded(5))
     for _ in range(3):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (inpainter(*inputs(), features_of(inpainter)) - target).abs().mean().backward()
-        optimiser.step()
+        optimizer.step()
     assert [n for n, p in inpainter.named_parameters() if not p.grad.any()] == []
 
 
@@ -419,12 +419,12 @@ def test_every_layers_largest_singular_value_becomes_one():
     for _ in range(100):
         discriminator.power_iteration()
     for conv in discriminator.convs:
-        largest = torch.linalg.svdvals(conv.normalised_weight().flatten(1))[0]
+        largest = torch.linalg.svdvals(conv.normalized_weight().flatten(1))[0]
         assert largest.item() == pytest.approx(1, abs=1e-3)
         torch.nn.init.normal_(conv.weight, std=3)
     discriminator.power_iteration()  # one step finds most of a new matrix's size
     for conv in discriminator.convs:
-        assert torch.linalg.svdvals(conv.normalised_weight().flatten(1))[0] < 10
+        assert torch.linalg.svdvals(conv.normalized_weight().flatten(1))[0] < 10
 
 
 def test_asking_the_discriminator_does_not_change_it():
@@ -611,18 +611,18 @@ def test_the_mean_offset_reads_dy_and_dx_of_all_taps_and_groups():
 
 
 @pytest.mark.parametrize(
-    "dy, dx, colour", [(0, 3, (255, 0, 0)), (0, -3, (0, 255, 255)), (0, 0, None)]
+    "dy, dx, color", [(0, 3, (255, 0, 0)), (0, -3, (0, 255, 255)), (0, 0, None)]
 )
-def test_arrows_point_to_where_features_are_read(dy, dx, colour):
+def test_arrows_point_to_where_features_are_read(dy, dx, color):
     black = np.zeros((32, 32, 3), np.uint8)
     field = np.zeros((2, 8, 8))
     field[:, 3, 3] = dy, dx
     drawn = np.array(draw_arrows(black, field, side_px=256))
     row, column = (round(32 * (3.5 + d / 2)) for d in (dy, dx))  # half-way along the shaft
-    if colour is None:
+    if color is None:
         assert drawn[row + 8, column + 8].tolist() == [0, 0, 0]
     else:
-        assert tuple(drawn[row, column]) == colour
+        assert tuple(drawn[row, column]) == color
     start = round(32 * 3.5)
     behind = start - int(math.copysign(10, dx))
     assert drawn[start, behind].tolist() == [0, 0, 0]

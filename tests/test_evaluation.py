@@ -29,7 +29,7 @@ from inpaint_hub.evaluation.metrics import (
     ssim,
 )
 from inpaint_hub.evaluation.pairs import EvaluationPairs, parse_band
-from inpaint_hub.evaluation.report import markdown_table, summarise
+from inpaint_hub.evaluation.report import markdown_table, summarize
 from inpaint_hub.evaluation.scoring import SHIFTS
 
 ROOT = Path(__file__).parent.parent
@@ -48,8 +48,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def network_file(tmp_path_factory):
-    """A two-layer network: 1x1 convolution to the colours themselves, then their means."""
-    path = tmp_path_factory.mktemp("network") / "colours.json"
+    """A two-layer network: 1x1 convolution to the colors themselves, then their means."""
+    path = tmp_path_factory.mktemp("network") / "colors.json"
     layers = [
         {"op": "conv", "inputs": [0], "output": 1, "weights": "layer0", "stride": 2}
         | {"same_padding": True, "activation": "none"},
@@ -116,7 +116,7 @@ def test_bootstrap_interval_has_the_width_of_the_standard_error():
 
 
 def test_the_table_prints_the_best_mean_of_a_band_in_bold():
-    good, bad = (summarise({"psnr": [p, p], "l1_percent": [d, d]}) for p, d in ((30, 1), (20, 2)))
+    good, bad = (summarize({"psnr": [p, p], "l1_percent": [d, d]}) for p, d in ((30, 1), (20, 2)))
     lines = markdown_table({"10-30 %": {"good": good, "bad": bad}}).splitlines()
     assert lines[0] == "| coverage | method | psnr ↑ | l1_percent ↓ |"
     assert lines[2].count("**") == 4 and "**30.00** [30.00, 30.00]" in lines[2]
@@ -244,7 +244,7 @@ def test_a_whole_run_judges_all_methods_on_the_same_pairs(folder, network_file, 
     for methods in report["results"].values():
         assert set(methods) == {"ours", "telea"}
         judged = {"psnr", "ssim", "l1_percent", "seam_ratio", "sharpness_ratio"}
-        judged |= {"colours_distance", "fd_colours", "kid_colours", *SHIFTS}
+        judged |= {"colors_distance", "fd_colors", "kid_colors", *SHIFTS}
         assert set(methods["ours"]) - OPTIONAL == judged | {"seconds_per_image"}
         for metric in judged:
             summary = methods["ours"][metric]

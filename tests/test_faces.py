@@ -28,7 +28,7 @@ def photo(name):
 
 
 def with_face(size, *windows):
-    """A grey photo with the example's face, which fills its picture, in each TurnedWindow."""
+    """A gray photo with the example's face, which fills its picture, in each TurnedWindow."""
     shade = np.linspace(90, 160, size[0], dtype=np.float32)[None, :, None]
     pixels = np.broadcast_to(shade, (size[1], size[0], 3)).copy()
     for window in windows:

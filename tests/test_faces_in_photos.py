@@ -27,7 +27,7 @@ FACE = np.asarray(
 
 
 class Photos:
-    """Two grey photos."""
+    """Two gray photos."""
 
     resolution = 200
 

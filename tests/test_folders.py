@@ -237,7 +237,7 @@ def test_an_unreadable_mask_is_named_and_not_the_picture(place, model, capsys):
 KEPT = {
     "rgb16.png": (DEEP_FILES["png rgb"][0], "out.png", None),
     "rgba16.png": (DEEP_FILES["png rgba"][0], "out.png", None),
-    "la16.png": (DEEP_FILES["png grey and alpha"][0], "out.png", None),
+    "la16.png": (DEEP_FILES["png gray and alpha"][0], "out.png", None),
     "rgb16.tif": (DEEP_FILES["tiff rgb"][0], "out.png", None),
     "int32.tif": (
         encoded(Image.fromarray(np.arange(54, dtype=np.int32).reshape(6, 9) * 10**7), "TIFF"),
@@ -311,7 +311,7 @@ def test_the_file_written_has_what_described_the_photo(place, model):
 DARK = Image.fromarray((np.arange(1200) % 90).astype(np.uint8).reshape(30, 40))
 EMPTY = {
     "labels": Image.fromarray(np.arange(3, dtype=np.uint8).repeat(400).reshape(30, 40)),
-    "grey to 127": Image.fromarray((np.arange(1200) % 128).astype(np.uint8).reshape(30, 40)),
+    "gray to 127": Image.fromarray((np.arange(1200) % 128).astype(np.uint8).reshape(30, 40)),
     "black": Image.new("L", SIZE),
     "shades of blue": Image.merge("RGB", [Image.new("L", SIZE), Image.new("L", SIZE), DARK]),
 }

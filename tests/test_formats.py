@@ -33,7 +33,7 @@ def encoded(image, form="PNG", **options):
     return buffer.getvalue()
 
 
-def png(values, colour_type, depth, interlaced=False, chunks=()):
+def png(values, color_type, depth, interlaced=False, chunks=()):
     """An encoded PNG of big-endian `values` [H,W,C], by the specification and nothing else."""
     height, width = values.shape[:2]
 
@@ -41,7 +41,7 @@ def png(values, colour_type, depth, interlaced=False, chunks=()):
         check = struct.pack(">I", zlib.crc32(name + data))
         return struct.pack(">I", len(data)) + name + data + check
 
-    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, int(interlaced))
+    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, int(interlaced))
     passes = [values]
     if interlaced:  # Adam7
         starts = [
@@ -85,8 +85,8 @@ DEEP_FILES = {
     "png rgb": (png(DEEP[..., :3].astype(">u2"), 2, 16), DEEP[..., :3]),
     "png rgb interlaced": (png(DEEP[..., :3].astype(">u2"), 2, 16, True), DEEP[..., :3]),
     "png rgba": (png(DEEP.astype(">u2"), 6, 16), DEEP),
-    "png grey and alpha": (png(DEEP[..., :2].astype(">u2"), 4, 16), DEEP[..., :2]),
-    "png grey": (png(DEEP[..., :1].astype(">u2"), 0, 16), DEEP[..., :1]),
+    "png gray and alpha": (png(DEEP[..., :2].astype(">u2"), 4, 16), DEEP[..., :2]),
+    "png gray": (png(DEEP[..., :1].astype(">u2"), 0, 16), DEEP[..., :1]),
     "tiff rgb": (tiff16(DEEP[..., :3]), DEEP[..., :3]),
     "tiff rgb big-endian": (tiff16(DEEP[..., :3], ">"), DEEP[..., :3]),
     "tiff rgba": (tiff16(DEEP, extra=2), DEEP),
@@ -114,7 +114,7 @@ def test_the_networks_see_deep_pictures_rounded_to_8_bits():
     assert np.array_equal(picture.pixels, np.rint(DEEP[..., :3] / 257.0).astype(np.uint8))
 
 
-def test_a_deep_picture_with_a_transparent_colour_keeps_both(tmp_path):
+def test_a_deep_picture_with_a_transparent_color_keeps_both(tmp_path):
     values = DEEP[..., :3].copy()
     values[0, 0] = (1, 2, 40000)
     key = struct.pack(">HHH", 1, 2, 40000)
@@ -245,18 +245,18 @@ def test_a_jpegs_exif_comment_and_density_are_kept_but_not_its_thumbnail(tmp_pat
         assert not kept.getexif().get_ifd(ExifTags.IFD.IFD1)
 
 
-def test_a_profile_stays_only_on_its_own_colour_space():
+def test_a_profile_stays_only_on_its_own_color_space():
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    cmyk, grey = srgb[:16] + b"CMYK" + srgb[20:], srgb[:16] + b"GRAY" + srgb[20:]
+    cmyk, gray = srgb[:16] + b"CMYK" + srgb[20:], srgb[:16] + b"GRAY" + srgb[20:]
     for mode, profile, kept in (
         ("RGB", srgb, True),
         ("RGB", cmyk, False),
         ("CMYK", cmyk, True),
         ("CMYK", srgb, False),
-        ("L", grey, True),
+        ("L", gray, True),
         ("L", srgb, False),
-        ("I;16", grey, True),
-        ("RGB", grey, False),
+        ("I;16", gray, True),
+        ("RGB", gray, False),
         ("P", srgb, True),
     ):
         source = MODES[mode] if mode != "P" else MODES["RGB"].quantize(8)
@@ -369,9 +369,9 @@ def test_a_missing_file_and_no_picture_at_all_are_the_same_error(tmp_path):
             open_picture(source)
 
 
-def stroke(colour, background, mode="RGB", size=SIZE):
+def stroke(color, background, mode="RGB", size=SIZE):
     image = Image.new(mode, size, background)
-    image.paste(colour, (2, 1, 7, 4))
+    image.paste(color, (2, 1, 7, 4))
     return image
 
 
@@ -388,9 +388,9 @@ TWO_VALUED = {
     "a palette of classes": VOC,
     "label 2": stroke(2, 0, "L"),
     "label 15": stroke(15, 0, "L"),
-    "grey 127": stroke(127, 0, "L"),
-    "grey 100 on grey 30": stroke(100, 30, "L"),
-    "white on light grey": stroke(255, 200, "L"),
+    "gray 127": stroke(127, 0, "L"),
+    "gray 100 on gray 30": stroke(100, 30, "L"),
+    "white on light gray": stroke(255, 200, "L"),
     "alpha 120": stroke((9, 9, 9, 120), (9, 9, 9, 0), "RGBA"),
     "16 bit 300": stroke(300, 0, "I"),
     "cmyk red": stroke((0, 255, 255, 0), (0, 0, 0, 255), "CMYK"),
@@ -440,7 +440,7 @@ def test_a_shrunk_mask_covers_all_that_was_painted():
     (hole,) = read_masks(mask, read_images(np.zeros((26, 30, 3), np.uint8)))
     rows, columns = np.nonzero(mask)
     down, across = (2 * rows + 1) * 26, (2 * columns + 1) * 30
-    last = hole[down // 106, across // 122]  # where a pixel's centre falls; row 26's on a border
+    last = hole[down // 106, across // 122]  # where a pixel's center falls; row 26's on a border
     assert (last | hole[(down - 1) // 106, across // 122]).all()
 
 
@@ -479,7 +479,7 @@ def test_a_mask_of_the_raster_before_it_was_turned_is_turned_along(orientation, 
     [
         (Image.new("L", SIZE), "9x6 px with the values 0"),
         (Image.fromarray(np.arange(54, dtype=np.uint8).reshape(6, 9)), "values from 0 to 53"),
-        (stroke((255, 0, 0), (0, 0, 9)), r"the colours \(0, 0, 9\), \(255, 0, 0\)"),
+        (stroke((255, 0, 0), (0, 0, 9)), r"the colors \(0, 0, 9\), \(255, 0, 0\)"),
         (MODES["F"], "values from 0."),
     ],
 )

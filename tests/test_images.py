@@ -94,8 +94,8 @@ def test_without_a_hole_nothing_changes(kind):
 ARRAYS = {
     "uint8 rgb": noise(6, 9, 3),
     "uint8 rgba": noise(6, 9, 4),
-    "uint8 grey": noise(6, 9),
-    "uint8 grey 1": noise(6, 9, 1),
+    "uint8 gray": noise(6, 9),
+    "uint8 gray 1": noise(6, 9, 1),
     "uint16 rgb": noise(6, 9, 3, top=65536, dtype=np.uint16),
     "float32": np.random.default_rng(0).random((6, 9, 3), np.float32),
     "float64": np.random.default_rng(0).random((6, 9, 3)),
@@ -151,15 +151,15 @@ def stored(picture, **kwargs):
     return Image.open(buffer)
 
 
-def test_transparent_colours_stay_transparent():
+def test_transparent_colors_stay_transparent():
     rgba_palette = Image.frombytes("P", (2, 1), bytes([0, 1]))
     rgba_palette.putpalette([1, 2, 3, 4, 5, 6, 7, 255], "RGBA")
-    grey = Image.fromarray(np.array([[5, 200]], np.uint8))
+    gray = Image.fromarray(np.array([[5, 200]], np.uint8))
     black_and_white = Image.fromarray(np.array([[False, True]]))
     rgb = Image.fromarray(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8))
     for source, mode, alpha in (
         (rgba_palette, "RGBA", [4, 255]),
-        (stored(grey, transparency=5), "LA", [0, 255]),
+        (stored(gray, transparency=5), "LA", [0, 255]),
         (stored(black_and_white, transparency=0), "LA", [0, 255]),
         (stored(rgb, transparency=(1, 2, 3)), "RGBA", [0, 255]),
     ):
@@ -168,7 +168,7 @@ def test_transparent_colours_stay_transparent():
         assert np.array_equal(values_of(source, mode), np.array(same))
 
 
-def test_16_bit_grey_with_a_transparent_value_stays_16_bit():
+def test_16_bit_gray_with_a_transparent_value_stays_16_bit():
     values = np.array([[300, 40000, 0]], np.uint16)
     source = stored(Image.fromarray(values), transparency=300)
     picture = read_images(source)[0]
@@ -199,19 +199,19 @@ def test_exif_orientation_is_applied(orientation):
     assert np.array_equal(read_images(stored)[0].pixels, expected)
 
 
-def test_fills_are_rounded_and_grey_takes_the_luma():
+def test_fills_are_rounded_and_gray_takes_the_luma():
     levels = np.linspace(0, 1, 54, dtype=np.float32).reshape(6, 9)
     rgb = np.stack([levels, levels[::-1], levels[:, ::-1]], axis=2)
     everywhere = np.ones((6, 9), bool)
-    colour = read_images(noise(6, 9, 3))[0].fill(rgb, everywhere)
-    assert np.array_equal(colour, np.floor(rgb * 255 + 0.5).astype(np.uint8))
-    grey = read_images(noise(6, 9))[0].fill(rgb, everywhere)
-    expected = np.array(Image.fromarray(colour).convert("L"))
-    assert np.abs(grey.astype(int) - expected).max() <= 1
+    color = read_images(noise(6, 9, 3))[0].fill(rgb, everywhere)
+    assert np.array_equal(color, np.floor(rgb * 255 + 0.5).astype(np.uint8))
+    gray = read_images(noise(6, 9))[0].fill(rgb, everywhere)
+    expected = np.array(Image.fromarray(color).convert("L"))
+    assert np.abs(gray.astype(int) - expected).max() <= 1
     assert read_images(noise(6, 9).astype(bool))[0].fill(rgb, everywhere).dtype == bool
 
 
-def test_half_transparent_black_is_seen_as_rounded_grey():
+def test_half_transparent_black_is_seen_as_rounded_gray():
     pixels = np.zeros((1, 256, 4), np.uint8)
     pixels[0, :, 3] = np.arange(256)
     pixels[0, :, :3] = 77
@@ -227,7 +227,7 @@ def test_transparent_pixels_are_seen_over_white():
     assert seen[0].tolist() == [[255, 255, 255], [0, 0, 0]]
 
 
-def test_colour_profile_is_attached_again():
+def test_color_profile_is_attached_again():
     source = Image.fromarray(noise(6, 9, 3))
     source.info["icc_profile"] = b"profile"
     assert paint(read_images(source)[0]).info["icc_profile"] == b"profile"
@@ -330,23 +330,23 @@ def test_bad_masks_are_errors_that_say_what_to_do(bad, error, message):
 def test_a_mask_white_under_full_transparency_is_no_hole():
     mask = np.zeros((6, 9, 4), np.uint8)
     mask[:3] = 255  # opaque white
-    mask[3:, :, :3] = noise(3, 9, 1) | 128  # bright, not one colour, but not to be seen
+    mask[3:, :, :3] = noise(3, 9, 1) | 128  # bright, not one color, but not to be seen
     expected = np.zeros((6, 9), bool)
     expected[:3] = True
     assert np.array_equal(read_masks(mask, read_images(noise(6, 9, 3)))[0], expected)
 
 
-def test_a_colour_mask_of_three_by_three_pixels_is_one_mask():
+def test_a_color_mask_of_three_by_three_pixels_is_one_mask():
     mask = np.zeros((3, 3, 3), np.uint8)
     mask[0] = 255
     (hole_read,) = read_masks(mask, read_images(noise(3, 3, 3)))
     assert hole_read.tolist() == [[True] * 3, [False] * 3, [False] * 3]
 
 
-def test_grey_is_cut_at_one_half_and_other_sizes_are_resized():
+def test_gray_is_cut_at_one_half_and_other_sizes_are_resized():
     pictures = read_images(np.zeros((4, 4, 3), np.uint8))
-    grey = np.array([[127, 128], [0, 255]], np.uint8)
-    assert read_masks(grey.repeat(2, 0).repeat(2, 1), pictures)[0][::2, ::2].tolist() == [
+    gray = np.array([[127, 128], [0, 255]], np.uint8)
+    assert read_masks(gray.repeat(2, 0).repeat(2, 1), pictures)[0][::2, ::2].tolist() == [
         [False, True],
         [False, True],
     ]
@@ -366,7 +366,7 @@ def test_one_mask_serves_all_pictures_and_other_counts_are_refused():
         read_masks("mask.png", pictures)
 
 
-def test_all_grey_levels_survive_the_network_range():
+def test_all_gray_levels_survive_the_network_range():
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
     tensor = to_tensor([levels])
     assert tensor.min() == -1 and tensor.max() == 1

@@ -308,7 +308,7 @@ def test_a_copy_of_an_optimized_network_is_its_own(pipe):
         assert relative_error(twin.synthesis(ws), pipe.gan.synthesis(ws) + 1) < 1e-4
 
 
-def test_results_may_be_modified_and_latents_optimised(pipe):
+def test_results_may_be_modified_and_latents_optimized(pipe):
     pipe.optimize(dtype=torch.float32)
     called(pipe, {}).generated.add_(1)
     latent = called(pipe, {}, output_type="latent").images
@@ -333,7 +333,7 @@ def test_unknown_engines_and_dtypes_are_errors(pipe, options):
         pipe.optimize(**options)
 
 
-def test_offloaded_networks_are_optimised_before(pipe):
+def test_offloaded_networks_are_optimized_before(pipe):
     pipe.enable_model_cpu_offload(device="cpu")
     with pytest.raises(ValueError, match="call optimize first"):
         pipe.optimize()

@@ -1,4 +1,4 @@
-"""InvertFill's encoder: Eq. (1)-(3), its initialisation, and its arms."""
+"""InvertFill's encoder: Eq. (1)-(3), its initialization, and its arms."""
 
 import pytest
 import torch
@@ -67,7 +67,7 @@ def tensors_of(output):
 
 
 def wake(encoder):
-    """Zero-initialised convolutions hide what feeds them: give them values."""
+    """Zero-initialized convolutions hide what feeds them: give them values."""
     for parameter in encoder.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
@@ -76,10 +76,10 @@ def wake(encoder):
 
 def test_instance_norm_gives_each_level_mean_zero_and_deviation_one():
     codes = torch.randn(4, 3, 512) * torch.tensor([1.0, 50.0, 0.1])[:, None] + 7
-    normalised = instance_norm(codes)
-    torch.testing.assert_close(normalised.mean(dim=-1), torch.zeros(4, 3), atol=1e-4, rtol=0)
+    normalized = instance_norm(codes)
+    torch.testing.assert_close(normalized.mean(dim=-1), torch.zeros(4, 3), atol=1e-4, rtol=0)
     torch.testing.assert_close(
-        normalised.std(dim=-1, unbiased=False), torch.ones(4, 3), atol=2e-3, rtol=0
+        normalized.std(dim=-1, unbiased=False), torch.ones(4, 3), atol=2e-3, rtol=0
     )
     with pytest.raises(ValueError, match=r"\(4, 3, 1\)"):
         instance_norm(codes[..., :1])
@@ -99,21 +99,21 @@ def test_pre_modulation_is_equation_one():
 
 
 @pytest.mark.parametrize("options", [{}, {"beta_sees_w": True}, {"shared_fc": True}], ids=str)
-def test_the_first_style_vectors_are_the_mean_plus_one_deviation_times_the_normalised_code(options):
+def test_the_first_style_vectors_are_the_mean_plus_one_deviation_times_the_normalized_code(options):
     mean, std = torch.linspace(-1, 1, 16), torch.linspace(0.1, 0.5, 16)
     encoder = make(**options)
-    encoder.initialise_latents(mean, std)
+    encoder.initialize_latents(mean, std)
     output = encoder(*inputs())
-    normalised = instance_norm(output.level_codes)
+    normalized = instance_norm(output.level_codes)
     for row, level in enumerate([0, 0, 0, 1, 1, 1, 1, 2]):
-        expected = mean + std * normalised[:, level]
+        expected = mean + std * normalized[:, level]
         torch.testing.assert_close(output.latent.ws[:, row], expected, atol=0.05, rtol=0)
 
 
 def test_the_first_style_vectors_lie_inside_a_real_generators_domain(gan):
     mean, std = gan.w_statistics(generator=torch.Generator().manual_seed(0))
     encoder = make()
-    encoder.initialise_latents(mean, std)
+    encoder.initialize_latents(mean, std)
     z_scores = (encoder(*inputs()).latent.ws - mean) / std
     assert z_scores.abs().max() < 4
     assert z_scores.std().item() == pytest.approx(1, abs=0.3)
@@ -190,7 +190,7 @@ def test_pictures_of_another_size_are_errors():
 @pytest.mark.parametrize("options", [*ARMS, {"fw_resolutions": [8, 32]}], ids=str)
 def test_every_arm_survives_saving(options, tmp_path):
     encoder = wake(make(**options)).eval()
-    encoder.initialise_latents(torch.linspace(-1, 1, 16), torch.full([16], 0.3))
+    encoder.initialize_latents(torch.linspace(-1, 1, 16), torch.full([16], 0.3))
     encoder.save_pretrained(tmp_path)
     loaded = InvertFillEncoder.from_pretrained(tmp_path)
     for a, b in zip(tensors_of(encoder(*inputs())), tensors_of(loaded(*inputs()))):
@@ -199,7 +199,7 @@ def test_every_arm_survives_saving(options, tmp_path):
 
 def test_without_pre_modulation_codes_are_offsets_from_the_mean_latent():
     encoder = make(premodulation=False)
-    encoder.initialise_latents(torch.full([16], 3.0), torch.ones(16))
+    encoder.initialize_latents(torch.full([16], 3.0), torch.ones(16))
     output = encoder(*inputs())
     torch.testing.assert_close(output.latent.ws[:, 0], 3 + output.level_codes[:, 0])
     torch.testing.assert_close(output.latent.ws[:, 7], 3 + output.level_codes[:, 2])
@@ -241,7 +241,7 @@ def test_noise_gives_several_answers_and_one_call_without_it_is_deterministic(ga
     encoder = make(noise_levels="fine")
     torch.nn.init.ones_(encoder.noise_gate)
     pipe = InvertFillPipeline(encoder=encoder, gan=gan)
-    photo, hole = Image.new("RGB", (32, 32), "grey"), Image.new("L", (32, 32), 255)
+    photo, hole = Image.new("RGB", (32, 32), "gray"), Image.new("L", (32, 32), 255)
     assert pipe(photo, hole).images[0].tobytes() == pipe(photo, hole).images[0].tobytes()
     rng = torch.Generator().manual_seed(0)
     several = pipe(photo, hole, num_images_per_prompt=3, generator=rng).images
@@ -252,7 +252,7 @@ def test_with_mean_offset_the_code_is_added_to_the_mean_latent():
     for premodulation in (True, False):
         encoder = make(mean_offset=True, premodulation=premodulation).eval()
         w_mean, w_std = torch.randn(2, encoder.w_avg.numel())
-        encoder.initialise_latents(w_mean, w_std.abs())
+        encoder.initialize_latents(w_mean, w_std.abs())
         picture, mask = torch.zeros(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
         other = torch.randn_like(w_mean)
         own, moved = (encoder(picture, mask, mean_latent=m).latent.ws for m in (None, other))

@@ -109,7 +109,7 @@ def test_what_fills_holes_is_judged_by_its_composites_in_two_bands(place, tmp_pa
     assert values["shift_green_60-80"] == pytest.approx(mean[1], abs=1e-3)
 
 
-def test_contrast_clipping_and_colour_shift_are_those_of_the_hole():
+def test_contrast_clipping_and_color_shift_are_those_of_the_hole():
     real = np.full((1, 8, 8, 3), 100, np.uint8)
     real[:, :, ::2] = 140
     made = real.copy()

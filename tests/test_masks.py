@@ -105,7 +105,7 @@ def mask_files(tmp_path):
     (tmp_path / "more").mkdir()
     half = np.zeros((40, 40), np.uint8)
     half[:, :20] = 255
-    tenth = np.zeros((40, 80), np.uint8)  # its centre: columns 20 to 59
+    tenth = np.zeros((40, 80), np.uint8)  # its center: columns 20 to 59
     tenth[:4, 20:60] = 200
     tenth[:, :5] = 255  # cut off with the rest
     Image.fromarray(half).save(tmp_path / "half.png")
@@ -236,7 +236,7 @@ def test_layers_of_another_size_are_fitted_and_opaque_ones_read_by_brightness():
     assert np.flatnonzero(np.array(mask)).tolist() == [2 * 6 + 1]
 
 
-def test_a_picture_painted_over_in_colour_is_all_hole_and_a_black_layer_is_none():
+def test_a_picture_painted_over_in_color_is_all_hole_and_a_black_layer_is_none():
     _, mask = from_editor(editor_value(Image.new("RGBA", (6, 4), (255, 0, 0, 255))))
     assert np.array(mask).min() == 255
     with pytest.raises(ValueError, match="Nothing is painted"):

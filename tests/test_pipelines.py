@@ -408,11 +408,11 @@ def test_variation_moves_the_hole_alone_and_repeats_with_its_generator(pipe):
     assert 0 < np.abs(little - none).mean() < np.abs(much - none).mean()
 
 
-def test_blur_fades_the_rim_into_the_known_colour_and_leaves_the_middle(pipe):
-    grey, hole = Image.new("RGB", (70, 50), (90, 90, 90)), np.zeros((50, 70), bool)
+def test_blur_fades_the_rim_into_the_known_color_and_leaves_the_middle(pipe):
+    gray, hole = Image.new("RGB", (70, 50), (90, 90, 90)), np.zeros((50, 70), bool)
     hole[10:40, 20:50] = True
     sharp, soft = (
-        np.array(pipe(grey, mask_of(hole), mask_blur=b).images[0]).astype(int) for b in (0, 5)
+        np.array(pipe(gray, mask_of(hole), mask_blur=b).images[0]).astype(int) for b in (0, 5)
     )
     assert np.array_equal(sharp[20:30, 30:40], soft[20:30, 30:40])
     rim = (slice(10, 40), 20)

@@ -195,8 +195,8 @@ def test_every_parameter_of_comodgan_gets_a_gradient():
 
 def test_the_encoder_sees_the_mask():
     encoder = CoModulationEncoder([4, 8, 16], {4: 8, 8: 8, 16: 4}, 6)
-    grey = torch.zeros(1, 3, 16, 16)
-    codes = [encoder(grey, torch.full((1, 1, 16, 16), m))[0] for m in (0.0, 1.0)]
+    gray = torch.zeros(1, 3, 16, 16)
+    codes = [encoder(gray, torch.full((1, 1, 16, 16), m))[0] for m in (0.0, 1.0)]
     assert not torch.equal(*codes)
 
 

@@ -14,7 +14,7 @@ RUN = {"max_train_steps": 1, "mbstd_group_size": 1, "adam_beta1": 0.0, "max_grad
 
 
 def gradients(output_dir):
-    """The last gradient of every parameter, by optimiser: with beta1 = 0 it is Adam's first
+    """The last gradient of every parameter, by optimizer: with beta1 = 0 it is Adam's first
     moment."""
     files = sorted(Path(output_dir).glob("checkpoint-1/optimizer*.bin"))
     states = [torch.load(file, weights_only=True)["state"] for file in files]

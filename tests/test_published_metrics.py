@@ -39,7 +39,7 @@ def test_a_generator_is_judged_by_its_samples(folder, network_file, generator, t
     side = made.shape[1]
     real = np.stack([ImageDataset(folder, "validation", side).load(i) for i in range(5)])
     expected = frechet_of_features(network(made), network(real))
-    assert report["results"]["samples"]["gan"]["fd_colours"]["mean"] == pytest.approx(expected)
+    assert report["results"]["samples"]["gan"]["fd_colors"]["mean"] == pytest.approx(expected)
     assert report["settings"]["num_images"] == 5
     more = ["--telea", "--bands", "50-60", "--max_images", "3", "--resolution", str(side)]
     main([*line, *more, "--output", str(tmp_path / "two")])

@@ -46,7 +46,7 @@ def groups_of(folder, number=0):
     return torch.load(folder / name, weights_only=True)["param_groups"]
 
 
-def test_new_rates_and_decays_reach_the_optimisers_own_files(place, stopped, capsys):
+def test_new_rates_and_decays_reach_the_optimizers_own_files(place, stopped, capsys):
     changed = {"learning_rate": 3e-5, "discr_learning_rate": 7e-5, "adam_beta1": 0.31}
     changed |= {"adam_beta2": 0.77, "adam_epsilon": 1e-5, "adam_weight_decay": 0.02}
     changed |= {"discr_adam_beta2": 0.5, "train_masks": "outpainting"}
@@ -157,7 +157,7 @@ def test_forged_random_states_are_named(place, stopped, content):
         Run(resumed(place, stopped))
 
 
-def test_a_forged_optimiser_file_is_named(place, stopped):
+def test_a_forged_optimizer_file_is_named(place, stopped):
     forged = stopped / "checkpoint-2" / "optimizer.bin"
     forged.write_bytes(b"\x80\x04cos\nsystem\n.")
 

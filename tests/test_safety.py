@@ -123,7 +123,7 @@ FREE = re.compile(
     r"0BSD|CC0|MIT-CMU|Historical Permission)\b",
     re.IGNORECASE,
 )
-# Packages that do not say it in their metadata -> (licence, where it stands).
+# Packages that do not say it in their metadata -> (license, where it stands).
 SAID_ELSEWHERE = {}
 
 
@@ -143,7 +143,7 @@ def required(name, seen):
 
 
 def terms(distribution):
-    """What a distribution says about its licence."""
+    """What a distribution says about its license."""
     about = distribution.metadata
     classifiers = [c for c in about.get_all("Classifier") or () if c.startswith("License")]
     lines = [about.get("License-Expression") or "", (about.get("License") or "")[:200]]

@@ -1,4 +1,4 @@
-"""Latent searches: what they minimise, that they find what is there, and when they end."""
+"""Latent searches: what they minimize, that they find what is there, and when they end."""
 
 import threading
 import time
@@ -291,18 +291,18 @@ def test_networks_that_do_not_fit_are_refused():
             MGANPriorPipeline(GAN, mixing_resolution=resolution)
 
 
-def colours(pictures):
-    """A network of one map: the pictures' mean colours over blocks."""
+def colors(pictures):
+    """A network of one map: the pictures' mean colors over blocks."""
     return [torch.nn.functional.avg_pool2d(pictures, 4)]
 
 
 def test_a_perceptual_network_has_a_say_where_it_is_given():
     call = {"image": photo(), "mask_image": mask_of(middle_hole()), "output_type": "np"}
     for name in ("w_plus", "mganprior"):
-        with_it = SEARCHES[name](**call, perceptual_network=colours).images
+        with_it = SEARCHES[name](**call, perceptual_network=colors).images
         assert not np.array_equal(with_it, SEARCHES[name](**call).images)
     with pytest.raises(ValueError, match="YehPipeline compares no features"):
-        SEARCHES["yeh"](**call, perceptual_network=colours)
+        SEARCHES["yeh"](**call, perceptual_network=colors)
 
 
 def test_losses_are_their_closed_forms():
@@ -310,7 +310,7 @@ def test_losses_are_their_closed_forms():
     mask[..., 4:] = 1
     generated = torch.where(mask > 0.5, torch.tensor(99.0), torch.tensor(0.5)).expand(1, 3, 8, 8)
     assert squared_error(generated, image, mask).tolist() == [0.25]
-    objective = reconstruction(image, mask, colours, 10.0)  # the known half differs by 0.25 of 1
+    objective = reconstruction(image, mask, colors, 10.0)  # the known half differs by 0.25 of 1
     assert objective(generated).tolist() == pytest.approx([0.25 + 10 * 0.25 / 2])
     weights = torch.zeros_like(mask)
     weights[..., :2] = torch.tensor([1.0, 3.0])
@@ -325,7 +325,7 @@ def test_context_weights_count_the_hole_around_a_known_pixel():
     assert weights[10, 10] == 0 == weights[0, 1]
     assert weights[10, 13] == weights[7, 7] == pytest.approx(1 / 48)
     assert weights[10, 14] == weights[5, 10] == 0
-    assert weights[0, 0] == pytest.approx(1 / 15)  # the corner has 15 neighbours
+    assert weights[0, 0] == pytest.approx(1 / 15)  # the corner has 15 neighbors
 
 
 def test_realism_falls_where_the_discriminator_believes_and_is_judged_alone():
@@ -339,7 +339,7 @@ def test_realism_falls_where_the_discriminator_believes_and_is_judged_alone():
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.7])
-def test_yehs_search_minimises_context_plus_the_weighted_prior(weight):
+def test_yehs_search_minimizes_context_plus_the_weighted_prior(weight):
     discriminator, seen = tiny_discriminator(), []
     image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
     mask = torch.zeros(1, 1, 16, 16)

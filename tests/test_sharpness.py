@@ -11,7 +11,7 @@ from inpaint_hub.evaluation.metrics import sharpness_ratio
 SIDE = 256
 
 
-def grey(values):
+def gray(values):
     return np.repeat(np.clip(np.rint(values), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
@@ -27,7 +27,7 @@ def checkered(amplitude):
 
 @pytest.mark.parametrize(("inside", "outside"), [(20, 20), (20, 40), (40, 20), (0, 30)])
 def test_the_finest_checkers_count_by_the_square_of_their_amplitude(inside, outside):
-    picture = grey(np.where(hole(), checkered(inside), checkered(outside)))
+    picture = gray(np.where(hole(), checkered(inside), checkered(outside)))
     expected = (inside**2 + 1) / (outside**2 + 1)
     assert sharpness_ratio(picture, hole()) == pytest.approx(expected, rel=0.02, abs=1e-3)
 
@@ -38,7 +38,7 @@ def test_the_filter_halves_the_energy_at_half_the_networks_nyquist(share, expect
     is low; what is left is squared. At a quarter hardly anything is left."""
     frequency = share * 128 / 4 / SIDE
     wave = 60 * np.sin(2 * np.pi * frequency * (np.arange(SIDE) + 0.25))
-    picture = grey(128 + np.where(hole(), np.broadcast_to(wave, (SIDE, SIDE)), checkered(60) - 128))
+    picture = gray(128 + np.where(hole(), np.broadcast_to(wave, (SIDE, SIDE)), checkered(60) - 128))
     kept = (1 - 2 ** (-(share**2) / 2)) ** 2 * 60**2 / 2
     if expected is not None:
         assert kept == pytest.approx(expected**2 * 60**2 / 2, rel=0.01)
@@ -47,12 +47,12 @@ def test_the_filter_halves_the_energy_at_half_the_networks_nyquist(share, expect
 
 
 def test_the_step_between_hole_and_ring_counts_in_neither():
-    picture = grey(np.where(hole(), 30.0, 220.0))
+    picture = gray(np.where(hole(), 30.0, 220.0))
     assert sharpness_ratio(picture, hole()) == pytest.approx(1, abs=1e-6)
 
 
 def test_without_hole_or_ring_there_is_no_ratio():
-    picture = grey(checkered(9))
+    picture = gray(checkered(9))
     assert np.isnan(sharpness_ratio(picture, np.zeros((SIDE, SIDE), bool)))
     assert np.isnan(sharpness_ratio(picture, np.ones((SIDE, SIDE), bool)))
 
@@ -73,5 +73,5 @@ def test_copies_stand_beside_the_other_fillers_at_the_pictures_own_size(tmp_path
 
 
 def test_nothing_known_leaves_the_picture_as_it_is():
-    picture = grey(checkered(9))
+    picture = gray(checkered(9))
     assert (patchmatch(picture, np.ones((SIDE, SIDE), bool)) == picture).all()

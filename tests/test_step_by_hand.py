@@ -1,7 +1,7 @@
 """Every method's training step, computed a second time from the step's own batch.
 
 The networks' forward passes are used as they are; what they are shown, what is made of their
-answers, signs, weights, intervals and the optimiser are written down here again, from the papers'
+answers, signs, weights, intervals and the optimizer are written down here again, from the papers'
 equations and the flags. A wrong step does not raise: only this notices it.
 """
 
@@ -192,10 +192,10 @@ def test_stylegan2(place, tmp_path):
     run, batch = started(place, tmp_path, "stylegan2", **options)
     method = run.method
     names = [[phase.__name__ for phase in method.phases(step)] for step in range(5)]
-    lazy = ["train_discriminator", "penalise_discriminator", "train_generator"]
-    assert names[0] == [*lazy, "regularise_paths"] == names[4]
+    lazy = ["train_discriminator", "penalize_discriminator", "train_generator"]
+    assert names[0] == [*lazy, "regularize_paths"] == names[4]
     assert names[1] == names[3] == ["train_discriminator", "train_generator"]
-    assert names[2] == ["train_discriminator", "train_generator", "regularise_paths"]
+    assert names[2] == ["train_discriminator", "train_generator", "regularize_paths"]
     (adversary,) = method.adversaries
     ratio = 4 / 5
     judge = ByHand(
@@ -235,7 +235,7 @@ def test_stylegan2(place, tmp_path):
             logged(logs, {"discriminator_loss": loss, "real_score": scores[0].mean()})
             logged(logs, {"fake_score": scores[1].mean()})
             judge.check(loss)
-        elif phase.__name__ == "penalise_discriminator":
+        elif phase.__name__ == "penalize_discriminator":
             penalty = r1(judge.copied, real)
             logged(logs, {"r1_penalty": penalty})
             judge.check(3.0 / 2 * 4 * penalty)
@@ -287,7 +287,7 @@ def test_invertfill(place, tmp_path, noise):
     run, batch = started(place, tmp_path, "invertfill", **options)
     method, image, mask = run.method, batch["image"], batch["mask"]
     names = [[phase.__name__ for phase in method.phases(step)] for step in range(4)]
-    assert names[0] == names[3] == ["penalise_discriminator", "train_networks"]
+    assert names[0] == names[3] == ["penalize_discriminator", "train_networks"]
     assert names[1] == names[2] == ["train_networks"]
     (adversary,) = method.adversaries
     ratio = 3 / 4
@@ -404,7 +404,7 @@ def test_psp_and_lahiri_over_two_micro_batches(place, tmp_path, method_name):
             self.logs = logs
 
     silent = Silent()
-    run.optimise(training_batches(*arguments), silent, silent, silent)
+    run.optimize(training_batches(*arguments), silent, silent, silent)
     assert run.progress.step == 1
     maker.check(loss)
 
@@ -615,7 +615,7 @@ def test_comodgan(place, tmp_path):
     method, image, mask = run.method, batch["image"], batch["mask"]
     names = [[phase.__name__ for phase in method.phases(step)] for step in (0, 1, 4)]
     assert names[0] == names[2] == [
-        "train_discriminator", "penalise_discriminator", "train_generator"
+        "train_discriminator", "penalize_discriminator", "train_generator"
     ]  # fmt: skip
     assert names[1] == ["train_discriminator", "train_generator"]
     (adversary,) = method.adversaries
@@ -644,7 +644,7 @@ def test_comodgan(place, tmp_path):
             loss = softplus(-scores[0]).mean() + softplus(scores[1]).mean()
             logged(logs, {"discriminator_loss": loss})
             judge.check(loss)
-        elif phase.__name__ == "penalise_discriminator":
+        elif phase.__name__ == "penalize_discriminator":
             judge.check(3.0 / 2 * 4 * r1(judge.copied, image, mask))
         else:
             loss = softplus(-judge.copied(made(), mask)).mean()

@@ -23,7 +23,7 @@ def gan():
     torch.manual_seed(0)
     gan = StyleGAN2Generator(z_dim=8, w_dim=8, num_mapping_layers=2, **TINY).eval()
     for name, parameter in gan.named_parameters():
-        if name.endswith("noise_strength"):  # zero at initialisation, where noise would do nothing
+        if name.endswith("noise_strength"):  # zero at initialization, where noise would do nothing
             parameter.data.fill_(0.3)
     return gan
 

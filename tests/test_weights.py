@@ -26,7 +26,7 @@ LARGEST_BYTES = {
     "invertfill-scenes-128": 20e6,
     "stylegan2-faces-128": 6e6,
 }
-# Of the error of a hole filled with the mean colour of the rest.
+# Of the error of a hole filled with the mean color of the rest.
 LARGEST_ERROR = {
     "invertfill-faces-64": 0.85,
     "dualpath-faces-64": 0.95,
@@ -123,7 +123,7 @@ def test_four_answers_to_one_hole_differ_visibly():
     answers = [np.asarray(image).astype(int) for image in answers.images]
     assert all(np.array_equal(answer[~hole], photo[~hole]) for answer in answers)
     gaps = [np.abs(a - b)[hole].mean() for a, b in combinations(answers, 2)]
-    assert min(gaps) > 3  # grey levels of 255
+    assert min(gaps) > 3  # gray levels of 255
 
 
 def test_the_landscapes_weights_fill_and_keep_what_is_known():

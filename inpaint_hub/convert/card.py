@@ -55,7 +55,7 @@ def card(conversion, name, size, sha256):
     lines += ["", *(f"- {note}" for note in conversion.notes)]
     lines += [
         "",
-        "## Licence",
+        "## License",
         "",
         f"Converting changes no terms: these weights stay under those of their source. {terms}",
         "",

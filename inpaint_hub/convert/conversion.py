@@ -358,7 +358,7 @@ def converted_psp(tree, state, encoder_type):
     encoder = built(PSPEncoder, own, tensors, "encoder")
     if not own["mask_channel"]:
         notes.append(
-            "The encoder is not shown the mask: it takes a grey hole for part of the picture. It "
+            "The encoder is not shown the mask: it takes a gray hole for part of the picture. It "
             "was trained on whole pictures; train it further on masked ones, or start a search "
             "from its codes."
         )

@@ -38,7 +38,7 @@ def _filter(window: Window, size: int) -> Image.Resampling:
 def cut(
     pixels: np.ndarray, window: AnyWindow, size: int, hole: np.ndarray | None = None
 ) -> np.ndarray:
-    """uint8 [H,W,3] -> the window as uint8 [size,size,3], mid-grey inside `hole` (bool [H,W])."""
+    """uint8 [H,W,3] -> the window as uint8 [size,size,3], mid-gray inside `hole` (bool [H,W])."""
     if isinstance(window, TurnedWindow):
         return np.rint(_cut_turned(pixels, window, size, hole)).astype(np.uint8)
     region = np.array(_region(pixels, window))
@@ -115,11 +115,11 @@ def _cubic(start: int, stop: int, side: int, size: int) -> tuple[np.ndarray, np.
     """
     scale = size / side
     width = max(scale, 1.0)
-    centre = (np.arange(start, stop) + 0.5)[:, None] * scale
-    first = np.maximum(np.floor(centre - 2 * width + 0.5), 0).astype(int)
-    last = np.minimum(np.floor(centre + 2 * width + 0.5), size).astype(int)
+    center = (np.arange(start, stop) + 0.5)[:, None] * scale
+    first = np.maximum(np.floor(center - 2 * width + 0.5), 0).astype(int)
+    last = np.minimum(np.floor(center + 2 * width + 0.5), size).astype(int)
     index = first + np.arange((last - first).max())
-    t = np.abs((index + 0.5 - centre) / width)
+    t = np.abs((index + 0.5 - center) / width)
     near, far = (1.5 * t - 2.5) * t * t + 1, ((-0.5 * t + 2.5) * t - 4) * t + 2
     weight = np.where(t < 1, near, np.where(t < 2, far, 0)) * (index < last)
     weight /= weight.sum(axis=1, keepdims=True)

@@ -67,7 +67,7 @@ def bounding_box(mask: np.ndarray) -> Box:
 
 
 def place(low: int, high: int, side: int, length: int) -> int:
-    """Start of a run of `side` centred on [low, high), moved inside [0, length) when it fits
+    """Start of a run of `side` centered on [low, high), moved inside [0, length) when it fits
     there."""
     start = (low + high - side) // 2
     return min(max(start, 0), length - side) if side <= length else (length - side) // 2

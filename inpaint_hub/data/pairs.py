@@ -84,7 +84,7 @@ class StreamedPairs(IterableDataset):
     table: a streaming data set of the `datasets` library, with `column` encoded. Every process and
     worker reads the whole stream, but decodes only its own batches: rank, rank + num_processes, ...
     of the one order, the first `start_batch` of them skipped. The stream is shuffled among
-    SHUFFLE_BUFFER neighbours by (seed, epoch).
+    SHUFFLE_BUFFER neighbors by (seed, epoch).
     """
 
     def __init__(

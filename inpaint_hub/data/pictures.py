@@ -41,7 +41,7 @@ def open_rgb(entry: bytes | str | Path) -> Image.Image:
 
 
 def fitted(picture: Image.Image, side: int) -> np.ndarray:
-    """PIL.Image -> uint8 [side,side,3]: the largest centred square, resized."""
+    """PIL.Image -> uint8 [side,side,3]: the largest centered square, resized."""
     return np.asarray(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS))
 
 
@@ -59,7 +59,7 @@ def covering(picture: Image.Image, side: int, scale_min: float = 1.0) -> np.ndar
 def cropped(
     pixels: np.ndarray, side: int, rng: np.random.Generator | None = None, scale_min: float = 1.0
 ) -> np.ndarray:
-    """uint8 [h,w,3] -> [side,side,3] at a place drawn by `rng`, or in the centre.
+    """uint8 [h,w,3] -> [side,side,3] at a place drawn by `rng`, or in the center.
 
     scale_min: smallest share of the shorter side that a square may have; its side is drawn evenly
     from there to the whole, and is never below `side`. Without rng, the whole.
@@ -97,7 +97,7 @@ class ImageDataset(Dataset):
         max_images: keep only the first so many.
         image_column: column that holds the pictures.
         keep_decoded: hold decoded pictures in memory after their first use, up to 2 GB.
-        center_crop: cut the centre; else a random place of the picture.
+        center_crop: cut the center; else a random place of the picture.
         crop_scale_min: below 1, the squares are cut at random places and their side is drawn
             between this share of the picture's shorter side and all of it; a square smaller than
             `resolution`, which would have to be enlarged, is never drawn.
@@ -175,7 +175,7 @@ class ImageDataset(Dataset):
 
     def load(self, index: int, rng: np.random.Generator | None = None) -> np.ndarray:
         """uint8 [s,s,3]; rng: numpy Generator that draws the place and the scale of a random crop
-        (else the largest centred square)."""
+        (else the largest centered square)."""
         return cropped(self._resized(index), self.resolution, rng, self.crop_scale_min)
 
     __getitem__ = load

@@ -50,7 +50,7 @@ def deform_conv2d(
             f"modulation has shape {tuple(modulation.shape)}, expected "
             f"{(n, taps * groups, height, width)}: one for each pair of offsets"
         )
-    # Half precision cannot tell neighbouring pixels apart beyond the first few hundred.
+    # Half precision cannot tell neighboring pixels apart beyond the first few hundred.
     exact = torch.promote_types(x.dtype, torch.float32)
     offset = offset.to(exact).reshape(n * groups, taps, 2, height, width)
     place = {"dtype": exact, "device": x.device}
@@ -58,7 +58,7 @@ def deform_conv2d(
     rows = torch.arange(height, **place)[:, None] + tap.repeat_interleave(size)[:, None, None]
     columns = torch.arange(width, **place) + tap.repeat(size)[:, None, None]
     rows, columns = rows + offset[:, :, 0], columns + offset[:, :, 1]
-    # Pixel centres at (2i + 1) / size - 1: for sizes that are powers of two without rounding.
+    # Pixel centers at (2i + 1) / size - 1: for sizes that are powers of two without rounding.
     grid = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], dim=-1)
     read = F.grid_sample(
         x.to(exact).reshape(n * groups, channels // groups, height, width),

@@ -94,8 +94,8 @@ class FeedForward(nn.Module):
         channels: of the features at s px; four times as many at s/8.
         dilations: of the blocks in the middle, one each.
 
-    Differs from SPEC B3: the first convolution is not normalised, as the last are not. There it
-    would take out the picture's mean colour before anything has seen it.
+    Differs from SPEC B3: the first convolution is not normalized, as the last are not. There it
+    would take out the picture's mean color before anything has seen it.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ def mean_offset(offset: Tensor) -> Tensor:
 def draw_arrows(
     pixels: np.ndarray, field: np.ndarray, side_px: int = 512, stretch: float = 1.0
 ) -> Image.Image:
-    """PIL picture of side_px with the field's arrows, coloured by their direction.
+    """PIL picture of side_px with the field's arrows, colored by their direction.
 
     Args:
         pixels: uint8 [s,s,3].
@@ -55,14 +55,14 @@ def _arrow(
     dx, dy = end[0] - start[0], end[1] - start[1]
     length, angle = math.hypot(dx, dy), math.atan2(dy, dx)
     hue = angle / (2 * math.pi) % 1
-    colour = tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, 1, 1))
+    color = tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, 1, 1))
     if length < MIN_SHAFT_PX:
-        canvas.circle(start, width / 2, fill=colour)
+        canvas.circle(start, width / 2, fill=color)
         return
-    canvas.line([start, end], fill=colour, width=width)
+    canvas.line([start, end], fill=color, width=width)
     for turn in (2.6, -2.6):
         side = (
             end[0] + HEAD * length * math.cos(angle + turn),
             end[1] + HEAD * length * math.sin(angle + turn),
         )
-        canvas.line([end, side], fill=colour, width=width)
+        canvas.line([end, side], fill=color, width=width)

@@ -1,4 +1,4 @@
-"""SN-PatchGAN: a discriminator that judges patches, its layers normalised by their largest singular
+"""SN-PatchGAN: a discriminator that judges patches, its layers normalized by their largest singular
 value (SPEC B5).
 
 Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017; Miyato
@@ -36,13 +36,13 @@ class SpectralConv2d(nn.Conv2d):
             self.right = F.normalize(matrix.t() @ self.left, dim=0)
             self.left = F.normalize(matrix @ self.right, dim=0)
 
-    def normalised_weight(self) -> Tensor:
+    def normalized_weight(self) -> Tensor:
         # Multiplied out: a matrix product would run in half precision under autocast.
         outer = self.left[:, None] * self.right
         return self.weight / (outer * self.weight.flatten(1)).sum()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.normalised_weight(), self.bias)
+        return self._conv_forward(x, self.normalized_weight(), self.bias)
 
 
 class PatchDiscriminator(HubModel):

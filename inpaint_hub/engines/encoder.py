@@ -1,6 +1,6 @@
 """An encoder once more, arranged for speed: same function, no gradients.
 
-Batch norms behind a convolution and equalised-learning-rate gains are folded into weights,
+Batch norms behind a convolution and equalized-learning-rate gains are folded into weights,
 convolutions are channels-last and may be bf16. Style codes, all small vectors, stay in fp32.
 """
 

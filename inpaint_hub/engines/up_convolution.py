@@ -146,10 +146,10 @@ class InferenceConv:
                 runs = []
                 for _ in range(1 + TUNING_REPEATS):  # the first builds the library's primitives
                     copy = x.clone()
-                    synchronise(x.device)
+                    synchronize(x.device)
                     start = time.perf_counter()
                     self.apply(candidate, copy, *arguments)
-                    synchronise(x.device)
+                    synchronize(x.device)
                     runs.append(time.perf_counter() - start)
                 seconds[candidate] = min(runs[1:])
             self.choices[shape] = min(seconds, key=seconds.get)
@@ -203,6 +203,6 @@ class InferenceConv:
         return F.leaky_relu(y, LRELU_SLOPE, inplace=in_place)
 
 
-def synchronise(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

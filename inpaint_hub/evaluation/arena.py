@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 from inpaint_hub.evaluation.ledger import Indexed, KeptPictures, Ledger, digest, packed, unpacked
 from inpaint_hub.evaluation.metrics import l1_percent
 from inpaint_hub.evaluation.pairs import EvaluationPairs, pair_digest, slug
-from inpaint_hub.evaluation.report import SECONDS, summarise
+from inpaint_hub.evaluation.report import SECONDS, summarize
 
 SUSPICIOUS_PERCENT = 8  # a prediction whose known pixels differ so much is of another picture
 
@@ -65,7 +65,7 @@ class Arena:
                 progress.update(len(batch))
         progress.close()
         values = {name: _columns(records) for name, records in scores.items()}
-        results = {name: summarise(columns) for name, columns in values.items()}
+        results = {name: summarize(columns) for name, columns in values.items()}
         for name, records in scores.items():
             results[name] |= self._set_distances(name, pairs, records, features)
         notes = [note for name, records in scores.items() for note in _notes(name, pairs, records)]

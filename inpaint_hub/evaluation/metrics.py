@@ -12,7 +12,7 @@ SSIM_SIGMA_PX = 1.5
 def psnr(result, original):
     """Peak signal-to-noise ratio in dB over all pixels and channels.
 
-    Equal pictures count as if one byte differed by one grey level, so that means stay finite.
+    Equal pictures count as if one byte differed by one gray level, so that means stay finite.
     """
     error = np.mean((result.astype(np.float64) - original) ** 2)
     return float(10 * np.log10(255**2 / max(error, 1 / original.size)))
@@ -81,8 +81,8 @@ def bootstrap_interval(values, seed=0, num_resamples=1000, level=0.95):
 
 
 def seam_step(picture, mask):
-    """Mean jump of colour across the hole's border, in grey levels: |hole - known| over all pairs
-    of 4-neighbours of which one is a hole pixel and one is known, and over the three channels.
+    """Mean jump of color across the hole's border, in gray levels: |hole - known| over all pairs
+    of 4-neighbors of which one is a hole pixel and one is known, and over the three channels.
 
     picture: uint8 [H,W,3]; mask: bool [H,W], True = hole. NaN where no such pair is.
     """
@@ -99,9 +99,9 @@ def seam_step(picture, mask):
 
 def seam_ratio(result, original, mask):
     """seam_step of the result over that of the original: the "gapping" of InvertFill section 1 as a
-    number. 1: the border is as the picture's own colours are there; 2: it shows twice their jump.
+    number. 1: the border is as the picture's own colors are there; 2: it shows twice their jump.
 
-    One grey level is added to both, so that flat places do not divide by nothing.
+    One gray level is added to both, so that flat places do not divide by nothing.
     """
     return (seam_step(result, mask) + 1) / (seam_step(original, mask) + 1)
 
@@ -117,7 +117,7 @@ def sharpness_ratio(picture, mask, network_side=NETWORK_SIDE):
 
     picture: uint8 [H,W,3]; mask: bool [H,W], True = hole. What a Gaussian that halves the energy at
     that frequency takes away is low; hole and ring are filtered apart, so that the seam between
-    them counts in neither. One squared grey level is added to both, so that flat places do not
+    them counts in neither. One squared gray level is added to both, so that flat places do not
     divide by nothing. NaN without a hole or without a ring.
     """
     side = max(mask.shape)

@@ -18,7 +18,7 @@ from inpaint_hub.evaluation.report import (
     remarks,
 )
 
-COLOURS = ("#1f6feb", "#d1480b", "#2a8a3e", "#8a3fc7", "#b8860b", "#0b8a8f", "#c2256b", "#5b6570")
+COLORS = ("#1f6feb", "#d1480b", "#2a8a3e", "#8a3fc7", "#b8860b", "#0b8a8f", "#c2256b", "#5b6570")
 LOSSLESS_PX = 128  # larger pictures are stored as WebP of quality 90: a report is to be mailed
 FULL_SCALE = 0.5  # share of the range at which a difference map is white
 WIDTH, LEFT, TOP, INNER, BOTTOM = 372, 54, 12, 158, 30  # of a plot, px
@@ -193,14 +193,14 @@ def _list(lines):
 
 def _key(names):
     spans = (
-        f'<span><i style="background:{_colour(k)}"></i>{html.escape(name)}</span>'
+        f'<span><i style="background:{_color(k)}"></i>{html.escape(name)}</span>'
         for k, name in enumerate(names)
     )
     return f'<p class="key">{"".join(spans)}</p>'
 
 
-def _colour(k):
-    return COLOURS[k % len(COLOURS)]
+def _color(k):
+    return COLORS[k % len(COLORS)]
 
 
 def _plot(metric, results, names):
@@ -239,7 +239,7 @@ def _plot(metric, results, names):
         x = LEFT + step * (place + 0.5) + spread * (k - (len(names) - 1) / 2)
         title = f"{method}, {band}: {number(s['mean'])}"
         parts.append(
-            f'<g stroke="{_colour(k)}" fill="{_colour(k)}"><title>{html.escape(title)}</title>'
+            f'<g stroke="{_color(k)}" fill="{_color(k)}"><title>{html.escape(title)}</title>'
         )
         if s["low"] is not None:
             y1, y2 = y_of(s["low"]), y_of(s["high"])

@@ -238,7 +238,7 @@ def file_name(index):
 
 
 def masked_picture(pixels, mask):
-    """uint8 [H,W,3] with the hole, bool [H,W], in grey."""
+    """uint8 [H,W,3] with the hole, bool [H,W], in gray."""
     shown = pixels.copy()
     shown[mask] = 128
     return shown
@@ -258,7 +258,7 @@ def export_pairs(folder, pair_sets):
     """Write pairs for other programs; returns one line about each band's measured coverage.
 
     folder/<band>/images/00000.png, masks/00000.png (mode L, 255 = hole), masked/00000.png (hole in
-    grey), and folder/pairs.json. The folder appears when all is written.
+    gray), and folder/pairs.json. The folder appears when all is written.
 
     Raises: FileExistsError when the folder holds something.
     """

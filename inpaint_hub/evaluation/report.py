@@ -17,7 +17,7 @@ NOT_AVAILABLE = "n/a"
 SECONDS = "seconds_per_image"
 
 
-def summarise(values):
+def summarize(values):
     """{metric: {mean, low, high, num_images}} of {metric: [per picture]}, with 95 % intervals.
 
     Time has none: pictures are filled in batches, so that theirs are not independent.
@@ -35,7 +35,7 @@ def paired_differences(values):
     {metric: [per picture]}}: the first is what all others are compared with."""
     (_, first), *others = values.items()
     return {
-        name: summarise(
+        name: summarize(
             {
                 metric: np.subtract(columns[metric], first[metric])
                 for metric in first

@@ -17,7 +17,7 @@ from inpaint_hub.evaluation.metrics import (
     ssim,
 )
 
-UNKNOWN_GREY = 128  # known pixels, where only what fills the hole is compared
+UNKNOWN_GRAY = 128  # known pixels, where only what fills the hole is compared
 LPIPS_NETWORK = "alex"  # the field's norm (SPEC A12)
 LPIPS = f"lpips_{LPIPS_NETWORK}"
 SHIFTS = ("shift_red_percent", "shift_green_percent", "shift_blue_percent")
@@ -75,10 +75,10 @@ class Scorer:
 
     def diversity(self, samples, mask):
         """{metric: mean distance of all pairs of samples}, each uint8 [s,s,3], inside the hole: the
-        known pixels, bool [s,s] False, are grey in all."""
+        known pixels, bool [s,s] False, are gray in all."""
         shown = []
         for sample in samples:
-            shown.append(np.where(mask[..., None], sample, np.uint8(UNKNOWN_GREY)))
+            shown.append(np.where(mask[..., None], sample, np.uint8(UNKNOWN_GRAY)))
         features = np.concatenate([self.network(picture[None]) for picture in shown])
         a, b = zip(*itertools.combinations(range(len(samples)), 2))
         distance = cosine_distance(features[list(a)], features[list(b)])

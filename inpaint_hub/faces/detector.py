@@ -150,10 +150,10 @@ def as_places(points):
 
 
 def squared(boxes):
-    """Boxes [n,4] as squares about the same centres, as long as their longer sides."""
-    centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    """Boxes [n,4] as squares about the same centers, as long as their longer sides."""
+    center, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     half = size.max(axis=1, keepdims=True) / 2
-    return np.hstack([centre - half, centre + half])
+    return np.hstack([center - half, center + half])
 
 
 def moved(boxes, offsets):

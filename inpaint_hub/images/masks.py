@@ -28,7 +28,7 @@ def read_masks(
     """One bool [H,W] (True = hole) for each of `pictures`, at its size.
 
     White repaints (`invert`: black does). One mask serves all pictures. Of two values the brighter
-    is white, whatever they are; more are cut at one half. Transparent masks whose colours are all
+    is white, whatever they are; more are cut at one half. Transparent masks whose colors are all
     the same are read from their alpha. Integers that are all 0 or 1 count as booleans. An array
     [N,H,W] is one mask for each of N pictures; where [N,H,W] could also be channels, the pictures
     decide. A mask of another size is resized so that nothing painted is lost; one of the shape that
@@ -154,8 +154,8 @@ def _single_channel(values: np.ndarray, white: float | None = None) -> np.ndarra
         white = white_of(values)
     unit = unit_values(values, white)
     if values.shape[2] in (2, 4):
-        colour, alpha = unit[..., :-1], unit[..., -1]
-        if np.ptp(colour.reshape(-1, colour.shape[2]), axis=0).max() == 0 and np.ptp(alpha) > 0:
+        color, alpha = unit[..., :-1], unit[..., -1]
+        if np.ptp(color.reshape(-1, color.shape[2]), axis=0).max() == 0 and np.ptp(alpha) > 0:
             return alpha
-        unit = colour * alpha[..., None]
+        unit = color * alpha[..., None]
     return unit @ LUMA if unit.shape[2] == 3 else unit[..., 0]

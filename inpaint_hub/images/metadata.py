@@ -22,7 +22,7 @@ STRUCTURE_TAGS = (
     *(290, 291, 292, 293, 296, 297, 301, 317, 318, 319, 320, 322, 323, 324, 325, 330, 332, 338),
     *(339, 340, 341, 347, 512, 513, 514, 529, 530, 531, 532, 700, 33723, 34377, 34675, 37724),
 )
-PROFILE_MODES = {  # colour space of an ICC profile -> modes it may be attached to
+PROFILE_MODES = {  # color space of an ICC profile -> modes it may be attached to
     b"GRAY": ("1", "L", "LA", "I", "I;16", "F"),
     b"RGB ": ("P", "RGB", "RGBA"),
     b"CMYK": ("CMYK",),
@@ -111,7 +111,7 @@ def metadata_of(image: Image.Image, orientation: int | None) -> tuple[dict, bool
 
 
 def fitting(metadata: dict, mode: str) -> dict:
-    """The metadata without a colour profile of another space than the mode's."""
+    """The metadata without a color profile of another space than the mode's."""
     profile = metadata.get("icc_profile")
     space = bytes(profile[16:20]) if profile else b""
     if mode in PROFILE_MODES.get(space, (mode,)):

@@ -23,11 +23,11 @@ CONVERTED_MODES = (
     "YCbCr",
     "HSV",
     "LAB",
-)  # kept in their own colour space, filled through Pillow
+)  # kept in their own color space, filled through Pillow
 NATIVE_MODES = ("L", "LA", "RGB", "RGBA", "I", "F", "I;16")  # filled as they are
 KEYED_MODES = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA"}  # one value may be transparent
 PLAIN_MODES = {"1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"}  # all others become RGB
-SHOWN_COLOURS = 4  # a message lists no more
+SHOWN_COLORS = 4  # a message lists no more
 EXPECTED = (
     "expected a PIL image, a numpy array [H,W], [H,W,C] or [N,H,W,C], a torch tensor [H,W], "
     "[C,H,W] or [N,C,H,W], or a list of these"
@@ -46,7 +46,7 @@ class Picture:
     pixels: uint8 [H,W,3], RGB over white where it was transparent: what the networks see.
     native: the picture's own values [H,W,C]; white: the value among them that means white;
     restore: makes the user's kind of object from such values; converted_mode: the Pillow mode of a
-    colour space that fills are converted to. orientation: EXIF's, of the raster as it was stored.
+    color space that fills are converted to. orientation: EXIF's, of the raster as it was stored.
     metadata: what describes the picture (METADATA, and "exif", "xmp", "text"); notes: one sentence
     about each thing in the file that is not kept.
     """
@@ -86,10 +86,10 @@ class Picture:
             first = np.unique(codes, return_index=True)[1]
         else:
             first = np.unique(values, axis=0, return_index=True)[1]
-        colours = sorted(tuple(colour.tolist()) for colour in values[first[: SHOWN_COLOURS + 1]])
-        if len(first) <= SHOWN_COLOURS:
-            what = "the values " if len(colours[0]) == 1 else "the colours "
-            what += ", ".join(f"{c[0]:g}" if len(c) == 1 else str(c) for c in colours)
+        colors = sorted(tuple(color.tolist()) for color in values[first[: SHOWN_COLORS + 1]])
+        if len(first) <= SHOWN_COLORS:
+            what = "the values " if len(colors[0]) == 1 else "the colors "
+            what += ", ".join(f"{c[0]:g}" if len(c) == 1 else str(c) for c in colors)
         else:
             channels = zip(values.min(axis=0).tolist(), values.max(axis=0).tolist())
             what = "values from " + ", ".join(f"{low:g} to {high:g}" for low, high in channels)
@@ -107,15 +107,15 @@ class Picture:
         if len(rows):
             part = slice(rows[0], rows[-1] + 1)
             hole, inside = mask[part], values[part]
-            colours = np.clip(rgb[part][hole], 0, 1)
+            colors = np.clip(rgb[part][hole], 0, 1)
             if self.converted_mode:
-                strip = Image.fromarray(_quantise(colours, np.dtype(np.uint8), 255)[None])
+                strip = Image.fromarray(_quantize(colors, np.dtype(np.uint8), 255)[None])
                 inside[hole] = np.asarray(strip.convert(self.converted_mode))[0]
             elif values.shape[2] <= 2:
-                luma = np.clip(colours @ LUMA, 0, 1)
-                inside[hole, 0] = _quantise(luma, values.dtype, self.white)
+                luma = np.clip(colors @ LUMA, 0, 1)
+                inside[hole, 0] = _quantize(luma, values.dtype, self.white)
             else:
-                inside[hole, :3] = _quantise(colours, values.dtype, self.white)
+                inside[hole, :3] = _quantize(colors, values.dtype, self.white)
         return self.restore(values)
 
 
@@ -129,7 +129,7 @@ def white_of(values: np.ndarray, ranged: bool = False) -> int:
     return {"b": 1, "u": 2 ** (8 * values.dtype.itemsize) - 1}[values.dtype.kind]
 
 
-def _quantise(x: np.ndarray, dtype: np.dtype, white: float) -> np.ndarray:
+def _quantize(x: np.ndarray, dtype: np.dtype, white: float) -> np.ndarray:
     """Float in [0,1] -> [0,white] in dtype, rounded where it holds whole numbers."""
     scaled = x * white
     return (scaled if dtype.kind == "f" else np.rint(scaled)).astype(dtype)
@@ -150,11 +150,11 @@ def _to_bytes(values: np.ndarray, white: float) -> np.ndarray:
 def over_white(values: np.ndarray, white: float) -> np.ndarray:
     """Native values [H,W,1..4] -> uint8 RGB [H,W,3]."""
     data = _to_bytes(values, white)
-    colour = data[..., :3] if data.shape[2] >= 3 else np.repeat(data[..., :1], 3, axis=2)
+    color = data[..., :3] if data.shape[2] >= 3 else np.repeat(data[..., :1], 3, axis=2)
     if data.shape[2] in (2, 4):
         alpha = data[..., -1:].astype(np.uint16)
-        colour = (colour * alpha + 255 * (255 - alpha) + 127) // 255
-    return np.ascontiguousarray(colour, np.uint8)
+        color = (color * alpha + 255 * (255 - alpha) + 127) // 255
+    return np.ascontiguousarray(color, np.uint8)
 
 
 def read_images(image: PictureLike) -> list[Picture]:
@@ -243,7 +243,7 @@ def _from_any_mode(image: Image.Image, metadata: dict) -> Picture:
 
 
 def _from_keyed_16_bit(image: Image.Image, metadata: dict) -> Picture:
-    """No Pillow mode has 16-bit grey and alpha, so a transparent value stays a note in info."""
+    """No Pillow mode has 16-bit gray and alpha, so a transparent value stays a note in info."""
     native = np.array(image).astype(np.uint16)[..., None]
     metadata, seen = fitting(metadata, "I;16"), native
     if "transparency" in image.info:
@@ -391,8 +391,8 @@ def write_pictures(
 def _native_of(filled: PictureLike) -> np.ndarray:
     """The values [H,W,C] of what Picture.fill returned."""
     if isinstance(filled, Image.Image):
-        colour = filled.convert("RGB") if filled.mode in CONVERTED_MODES else filled
-        values = np.array(colour)
+        color = filled.convert("RGB") if filled.mode in CONVERTED_MODES else filled
+        values = np.array(color)
     elif isinstance(filled, torch.Tensor):
         filled = filled.float() if filled.dtype in (torch.bfloat16, torch.float16) else filled
         values = filled.cpu().numpy()
@@ -402,16 +402,16 @@ def _native_of(filled: PictureLike) -> np.ndarray:
     return values[..., None] if values.ndim == 2 else values
 
 
-def _as_colour(values: np.ndarray) -> np.ndarray:
-    """Grey [H,W,1 or 2] -> the same as RGB(A); others as they are."""
+def _as_color(values: np.ndarray) -> np.ndarray:
+    """Gray [H,W,1 or 2] -> the same as RGB(A); others as they are."""
     if values.shape[2] >= 3:
         return values
     return np.concatenate([np.repeat(values[..., :1], 3, axis=2), values[..., 1:]], axis=2)
 
 
 def _rgb(filled: PictureLike, white: float) -> np.ndarray:
-    return np.ascontiguousarray(_to_bytes(_as_colour(_native_of(filled)), white))
+    return np.ascontiguousarray(_to_bytes(_as_color(_native_of(filled)), white))
 
 
 def _unit_rgb(filled: PictureLike, white: float) -> np.ndarray:
-    return unit_values(_as_colour(_native_of(filled)), white)
+    return unit_values(_as_color(_native_of(filled)), white)

@@ -74,7 +74,7 @@ class BasicBlock(nn.Module):
 
 
 class SmallBlock(nn.Module):
-    """Strided convolution and a residual pair, group-normalised: works at any batch size."""
+    """Strided convolution and a residual pair, group-normalized: works at any batch size."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()

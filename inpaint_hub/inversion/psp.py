@@ -19,7 +19,7 @@ class PSPEncoder(InversionEncoder):
         w_dim: size of w.
         input_size: side e the picture is resized to; min(s, 256) where not given, as in pSp.
         backbone: irse50 | resnet34 | small; backbone_width: channels of its first stage.
-        mask_channel: show the mask as fourth channel (without it a grey pixel looks like a hole).
+        mask_channel: show the mask as fourth channel (without it a gray pixel looks like a hole).
         style_channels: width of the style heads (512 in pSp).
         delta_rows: the rows of ws after the first are offsets from it, as in e4e (Tov et al.,
             "Designing an Encoder for StyleGAN Image Manipulation", SIGGRAPH 2021).

@@ -124,13 +124,13 @@ class InvertFillEncoder(InversionEncoder):
             )
         return sorted(fw_resolutions)
 
-    def initialise_latents(self, w_mean: Tensor, w_std: Tensor) -> None:
+    def initialize_latents(self, w_mean: Tensor, w_std: Tensor) -> None:
         """Start inside the generator's domain, from w's mean and standard deviation, each [w_dim]
         (SPEC A5)."""
         self.w_avg.copy_(w_mean)
         start = torch.zeros_like(w_mean) if self.mean_offset else w_mean
         for layer in self.pre_modulation or []:
-            layer.initialise(start, w_std)
+            layer.initialize(start, w_std)
 
     def grow_from(self, smaller: nn.Module) -> None:
         """Copy an encoder for half the resolution, of the same input_size; the new rows of ws begin
@@ -182,9 +182,9 @@ class InvertFillEncoder(InversionEncoder):
             ws = mean_latent + level_codes[:, rows]
         else:
             structure = torch.stack([m(o) for m, o in zip(self.map_to_structure, coarse)], dim=1)
-            normalised = instance_norm(level_codes)
+            normalized = instance_norm(level_codes)
             ws = torch.stack(
-                [pm(level_codes, normalised, structure) for pm in self.pre_modulation], dim=1
+                [pm(level_codes, normalized, structure) for pm in self.pre_modulation], dim=1
             )
             if self.mean_offset:
                 ws = mean_latent + ws

@@ -1,4 +1,4 @@
-"""Pre-modulation: structure codes modulate normalised level codes (InvertFill Eq. (1); SPEC A5)."""
+"""Pre-modulation: structure codes modulate normalized level codes (InvertFill Eq. (1); SPEC A5)."""
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ def instance_norm(codes: Tensor, eps: float = 1e-5) -> Tensor:
     if codes.shape[-1] < 2:
         raise ValueError(
             f"codes have shape {tuple(codes.shape)}; expected at least 2 entries per code to "
-            f"normalise "
+            f"normalize "
             "over; pass [N,levels,w_dim]"
         )
     return F.layer_norm(codes, codes.shape[-1:], eps=eps)
@@ -29,7 +29,7 @@ class PreModulation(nn.Module):
     """w*_l = gamma_l(S_r) * IN(w'_r) + beta_l(S_r) with r = level_of(l), for one generator layer l.
 
     Args:
-        beta_sees_w: beta_l also reads w'_r (the adaptive normalisation of the same authors' MMT).
+        beta_sees_w: beta_l also reads w'_r (the adaptive normalization of the same authors' MMT).
         shared_fc: one leaky-ReLU layer in front of both.
     """
 
@@ -44,20 +44,20 @@ class PreModulation(nn.Module):
         for linear in (self.gamma, self.beta):
             nn.init.normal_(linear.weight, std=0.01)
 
-    def initialise(self, w_mean: Tensor, w_std: Tensor) -> None:
+    def initialize(self, w_mean: Tensor, w_std: Tensor) -> None:
         """Start inside the generator's domain: w* is then about w_mean + w_std * N(0, 1) (SPEC
         A5)."""
         with torch.no_grad():
             self.gamma.bias.copy_(w_std)
             self.beta.bias.copy_(w_mean)
 
-    def forward(self, level_codes: Tensor, normalised: Tensor, structure: Tensor) -> Tensor:
+    def forward(self, level_codes: Tensor, normalized: Tensor, structure: Tensor) -> Tensor:
         """Each [N,3,w_dim] -> w*_l [N,w_dim]."""
         S = structure[:, self.level]
         if self.shared is not None:
             S = F.leaky_relu(self.shared(S), 0.2)
         seen = torch.cat([S, level_codes[:, self.level]], dim=1) if self.beta_sees_w else S
-        return self.gamma(S) * normalised[:, self.level] + self.beta(seen)
+        return self.gamma(S) * normalized[:, self.level] + self.beta(seen)
 
 
 def build_pre_modulation(

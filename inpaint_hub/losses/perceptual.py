@@ -16,7 +16,7 @@ VGG16_REPOSITORY = "timm/vgg16.tv_in1k"
 
 
 class VGG16Features(nn.Module):
-    """VGG-16 after its first three max-pools. The pictures are not normalised, as in RFR."""
+    """VGG-16 after its first three max-pools. The pictures are not normalized, as in RFR."""
 
     CONVS = {0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128)}
     CONVS |= {10: (128, 256), 12: (256, 256), 14: (256, 256)}
@@ -176,7 +176,7 @@ def perceptual_loss(maps: list[Tensor], target_maps: list[Tensor]) -> Tensor:
 
 
 def gram(x: Tensor) -> Tensor:
-    """Un-normalised Gram matrix [N,C,C] of a map [N,C,H,W].
+    """Un-normalized Gram matrix [N,C,C] of a map [N,C,H,W].
 
     In fp32: sums of products overflow fp16.
     """

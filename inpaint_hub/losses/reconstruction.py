@@ -18,7 +18,7 @@ def hole_loss(generated: Tensor, image: Tensor, mask: Tensor) -> Tensor:
 
 
 def tv_loss(composited: Tensor, mask: Tensor) -> Tensor:
-    """L_tv: mean absolute difference of neighbours of O_comp M, vertical plus horizontal.
+    """L_tv: mean absolute difference of neighbors of O_comp M, vertical plus horizontal.
 
     The multiplication keeps the hole's border as an edge, as in RFR.
     """

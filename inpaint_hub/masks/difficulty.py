@@ -27,7 +27,7 @@ def coverage(mask: np.ndarray) -> float:
     return float(np.mean(mask))
 
 
-def centre_square(size: Size, rng: np.random.Generator) -> np.ndarray:
+def center_square(size: Size, rng: np.random.Generator) -> np.ndarray:
     """A square of a half to a third of the side, placed around the middle half."""
     width, height = width_height(size)
     side = max(1, round(min(width, height) * rng.uniform(1 / 3, 1 / 2)))
@@ -57,7 +57,7 @@ def draw_mixture(size: Size, rng: np.random.Generator) -> np.ndarray:
     """50 % strokes or squares, 40 % CoModGAN-style, 10 % boxes and borders."""
     kind = rng.random()
     if kind < 0.5:
-        return strokes(size, rng) if rng.random() < 0.5 else centre_square(size, rng)
+        return strokes(size, rng) if rng.random() < 0.5 else center_square(size, rng)
     return comodgan_style(size, rng) if kind < 0.9 else border(size, rng)
 
 

@@ -5,15 +5,15 @@ from PIL import Image, ImageOps
 
 from inpaint_hub.masks.strokes import width_height
 
-GREY_TOLERANCE = 32  # between the channels of a grey picture that was stored as a colour JPEG
+GRAY_TOLERANCE = 32  # between the channels of a gray picture that was stored as a color JPEG
 
 
 def painted(layer: Image.Image) -> np.ndarray:
-    """bool [H,W]: not fully transparent. A grey layer without transparency is a black and white
-    mask; one in colour was painted all over."""
+    """bool [H,W]: not fully transparent. A gray layer without transparency is a black and white
+    mask; one in color was painted all over."""
     pixels = np.asarray(layer.convert("RGBA"))
-    colour, alpha = pixels[..., :3], pixels[..., 3]
-    if alpha.min() < 255 or np.ptp(colour, axis=2).max() > GREY_TOLERANCE:
+    color, alpha = pixels[..., :3], pixels[..., 3]
+    if alpha.min() < 255 or np.ptp(color, axis=2).max() > GRAY_TOLERANCE:
         return alpha > 0
     return np.asarray(layer.convert("L")) >= 128
 

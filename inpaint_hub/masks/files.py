@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 
 from inpaint_hub.masks.strokes import Size, width_height
 
-WHITE = 128  # grey level from which a pixel is hole
+WHITE = 128  # gray level from which a pixel is hole
 MAX_TRIES = 2000
 
 
@@ -40,7 +40,7 @@ class MaskFiles:
         return len(self.files)
 
     def fitted(self, index: int, size: Size) -> np.ndarray:
-        """bool [H,W] of file `index`, True = hole: its largest centred part of that shape, shrunk
+        """bool [H,W] of file `index`, True = hole: its largest centered part of that shape, shrunk
         (or enlarged) by area, at least half white = hole.
 
         Raises: ValueError for a file that cannot be read.
@@ -56,12 +56,12 @@ class MaskFiles:
         file = self.files[index]
         try:
             with Image.open(file) as image:
-                grey = np.asarray(image.convert("L"))
+                gray = np.asarray(image.convert("L"))
         except Exception as error:  # Pillow's decoders raise nearly anything
             raise ValueError(
                 f"mask file {str(file)!r} cannot be read ({error}); save it again or remove it"
             ) from error
-        stored = grey >= WHITE
+        stored = gray >= WHITE
         self.stored_coverage[index] = float(stored.mean())
         whole = Image.fromarray(stored.astype(np.uint8) * 255)
         return np.asarray(ImageOps.fit(whole, shape[::-1], Image.Resampling.BOX)) >= WHITE

@@ -29,7 +29,7 @@ def random_box(
 
 def outpainting(size: Size, side: str, ratio: float) -> np.ndarray:
     """Border to be outpainted: `ratio` of the width (left, right, both = half on each) or height
-    (top, bottom); `all`: a frame that leaves a centre of (1 - ratio) of both.
+    (top, bottom); `all`: a frame that leaves a center of (1 - ratio) of both.
 
     Raises: ValueError for another side or a ratio outside (0, 1).
     """

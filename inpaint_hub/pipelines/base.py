@@ -316,7 +316,7 @@ class InpaintPipeline(HubPipeline):
             variation: how far style vectors move towards those of random latents, 0 (not at all) to
                 1; makes the results for one hole differ visibly. Ours, not the papers'.
             composite: False shows the generator's picture around the hole too.
-            blend: how the fill is made to meet the known colours, at the picture's own resolution
+            blend: how the fill is made to meet the known colors, at the picture's own resolution
                 and inside the hole alone: "none" | "feather" (over mask_blur px, 8 if not given) |
                 "laplacian" | "poisson" | "gp" (Gaussian-Poisson); where not given, none, but gp for
                 PSPBlendPipeline. mask_blur then softens what they leave.

@@ -1,4 +1,4 @@
-"""What a search minimises: one loss for each picture, from its known pixels alone.
+"""What a search minimizes: one loss for each picture, from its known pixels alone.
 
 Pictures [K,3,s,s] in [-1,1]; masked_image is 0 in the hole; mask [K,1,s,s], 1 = hole. Means are
 over known values, so that the size of the hole does not weigh.
@@ -13,7 +13,7 @@ from torch import Tensor
 from inpaint_hub.compositing import mask_out
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator
 
-NEIGHBOURHOOD_PX = 7
+NEIGHBORHOOD_PX = 7
 
 
 def known_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def squared_error(generated: Tensor, masked_image: Tensor, mask: Tensor) -> Tens
 
 
 def seen_by(network: Callable, picture: Tensor, mask: Tensor) -> list[Tensor]:
-    """The maps `network` makes of a picture whose hole is grey; it takes pictures in [0,1]."""
+    """The maps `network` makes of a picture whose hole is gray; it takes pictures in [0,1]."""
     return network(mask_out(picture.float(), mask).clamp(-1, 1) / 2 + 0.5)
 
 
@@ -89,16 +89,16 @@ def reconstruction_at(
     return reconstruction(masked_image, mask, network, network_weight)
 
 
-def context_weights(mask: Tensor, size_px: int = NEIGHBOURHOOD_PX) -> Tensor:
-    """W of Yeh et al. section 3.2: for a known pixel the share of hole among its neighbours, a
+def context_weights(mask: Tensor, size_px: int = NEIGHBORHOOD_PX) -> Tensor:
+    """W of Yeh et al. section 3.2: for a known pixel the share of hole among its neighbors, a
     square of size_px around it without itself; 0 in the hole. [K,1,s,s] in [0,1].
 
-    Differs from the authors' published code, which weighs by the known neighbours (SPEC D).
+    Differs from the authors' published code, which weighs by the known neighbors (SPEC D).
     """
     kernel = mask.new_ones(1, 1, size_px, size_px).float()
     hole = F.conv2d(mask.float(), kernel, padding=size_px // 2)
-    neighbours = F.conv2d(torch.ones_like(mask).float(), kernel, padding=size_px // 2) - 1
-    return torch.where(mask > 0.5, torch.zeros_like(hole), hole / neighbours)
+    neighbors = F.conv2d(torch.ones_like(mask).float(), kernel, padding=size_px // 2) - 1
+    return torch.where(mask > 0.5, torch.zeros_like(hole), hole / neighbors)
 
 
 def weighted_context(generated: Tensor, masked_image: Tensor, weights: Tensor) -> Tensor:

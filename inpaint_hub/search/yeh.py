@@ -30,7 +30,7 @@ def yeh_search(
     coarse_to_fine: bool = False,
     num_starts: int = 1,
 ) -> Tensor:
-    """ws [K,L,w_dim] of the z whose pictures agree with the hole's neighbourhood and look real.
+    """ws [K,L,w_dim] of the z whose pictures agree with the hole's neighborhood and look real.
 
     seed: draws the starts, the same for every picture. coarse_to_fine, num_starts: those of
     Schedule; the discriminator judges whole pictures alone, so in coarse stages only the context

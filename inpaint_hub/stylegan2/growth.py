@@ -50,14 +50,14 @@ def begin_as(
         return False
     joined = split.t() / ((1 + LRELU_SLOPE) * LRELU_GAIN)
     down_conv.weight.zero_()
-    set_centre(from_rgb, split)
-    set_centre(conv, split @ joined)
-    set_centre(down_conv, gain * seen.weight_gain * seen.weight[:, :, 0, 0].cpu() @ joined)
+    set_center(from_rgb, split)
+    set_center(conv, split @ joined)
+    set_center(down_conv, gain * seen.weight_gain * seen.weight[:, :, 0, 0].cpu() @ joined)
     down_conv.bias.copy_(gain * seen.bias)
     return True
 
 
-def set_centre(conv: nn.Module, matrix: Tensor) -> None:
+def set_center(conv: nn.Module, matrix: Tensor) -> None:
     """Let the first outputs of an EqualConv2d be `matrix` [O,I] times the first inputs, pixel by
     pixel."""
     outputs, inputs = matrix.shape

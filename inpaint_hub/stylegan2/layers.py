@@ -18,7 +18,7 @@ def scaled_lrelu(x: Tensor) -> Tensor:
 
 
 class EqualLinear(nn.Module):
-    """[..., in_features] -> [..., out_features], weights scaled at run time (equalised learning
+    """[..., in_features] -> [..., out_features], weights scaled at run time (equalized learning
     rate).
 
     activation: None or "lrelu" (slope 0.2, gain sqrt(2)). lr_multiplier scales weight and bias
@@ -47,7 +47,7 @@ class EqualLinear(nn.Module):
 
 
 class EqualConv2d(nn.Module):
-    """[N,I,H,W] -> [N,O,H',W'], equalised learning rate; `down` blurs and strides by two.
+    """[N,I,H,W] -> [N,O,H',W'], equalized learning rate; `down` blurs and strides by two.
 
     The blur before a strided convolution pads so that the result is exactly half the input's size.
     """

@@ -6,7 +6,7 @@ from inpaint_hub.stylegan2.layers import EqualLinear
 
 
 class MappingNetwork(nn.Module):
-    """z [N,z_dim] -> w [N,w_dim]: normalised to unit mean square, then `num_layers` leaky-ReLU
+    """z [N,z_dim] -> w [N,w_dim]: normalized to unit mean square, then `num_layers` leaky-ReLU
     layers."""
 
     def __init__(

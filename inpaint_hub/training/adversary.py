@@ -34,7 +34,7 @@ class Adversary:
 
     def __init__(self, method, discriminator):
         self.method, config = method, method.config
-        self.penalised = config.r1_gamma > 0
+        self.penalized = config.r1_gamma > 0
         self.generator_loss, self.discriminator_loss = LOSSES[config.adversarial_loss]
         # Lazy regularization: one more gradient step per r1_interval steps.
         lazy = config.r1_interval / (config.r1_interval + 1) if config.r1_gamma else 1.0
@@ -80,9 +80,9 @@ class Adversary:
             for x in logits
         ]
 
-    def minimise(self, loss):
+    def minimize(self, loss):
         # Unclipped: R1 comes with the weight of r1_interval steps, of which nothing would be left.
-        self.method.minimise(loss, self.discriminator, self.optimizer, clip=False)
+        self.method.minimize(loss, self.discriminator, self.optimizer, clip=False)
 
     def judge(self, real, fake, mask, rng):
         """Phase: one step of the discriminator's loss, the mean over its answers; fake without
@@ -91,7 +91,7 @@ class Adversary:
         fakes = self.scores(self.discriminator, fake.detach(), mask, rng)
         losses = [self.discriminator_loss(r, *f) for r, f in zip(reals, fakes)]
         loss = torch.stack(losses).mean()
-        self.minimise(loss)
+        self.minimize(loss)
         logs = {
             f"{self.prefix}discriminator_loss": loss,
             f"{self.prefix}real_score": torch.stack([x.mean() for x in reals]).mean(),
@@ -103,7 +103,7 @@ class Adversary:
             logs["augment_probability"] = torch.tensor(self.adaptive.p)
         return logs
 
-    def penalise(self, real, mask, rng):
+    def penalize(self, real, mask, rng):
         """Phase: one step of R1, weighted for the steps it stands for."""
         c = self.method.config
         real, *mask = self.shown(real, mask, rng)
@@ -112,7 +112,7 @@ class Adversary:
         r1 = r1_penalty(scores, real)
         # The last bias does not enter the gradient; distributed training waits for every parameter.
         loss = c.r1_gamma / 2 * c.r1_interval * r1 + 0 * scores.sum()
-        self.minimise(loss)
+        self.minimize(loss)
         return {"r1_penalty": r1}
 
     def fooled(self, fake, mask, rng):
@@ -176,17 +176,17 @@ class Adversaries:
             total = total + weight * loss
         return total, logs
 
-    def penalise(self, real, mask, rng):
+    def penalize(self, real, mask, rng):
         """Phase: R1 of those that have it."""
         logs = {}
         for adversary in self:
-            if adversary.penalised:
-                logs |= adversary.penalise(real, mask, rng)
+            if adversary.penalized:
+                logs |= adversary.penalize(real, mask, rng)
         return logs
 
-    def is_penalised(self, step):
+    def is_penalized(self, step):
         c = self.method.config
-        return step % c.r1_interval == 0 and any(adversary.penalised for adversary in self)
+        return step % c.r1_interval == 0 and any(adversary.penalized for adversary in self)
 
     def after_step(self):
         for adversary in self:

@@ -62,12 +62,12 @@ def geometric_matrices(p, size, rng):
     return matrix @ _translation(sometimes(u[13], 0.25 * n[2]), sometimes(u[13], 0.25 * n[3]))
 
 
-def colour_matrices(p, rng):
+def color_matrices(p, rng):
     """[N,3,4], linear part and offset for RGB in [-1,1]: brightness, contrast, luma flip, hue and
     saturation, each with probability p."""
     u, n = draw(torch.rand, rng, 7).unbind(1), draw(torch.randn, rng, 3).unbind(1)
     eye = torch.eye(3).to(u[0])
-    grey = torch.full((3, 3), 1 / 3).to(u[0])  # projection on the grey axis
+    gray = torch.full((3, 3), 1 / 3).to(u[0])  # projection on the gray axis
     cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]).to(u[0]) / math.sqrt(3)
     none = torch.zeros_like(u[0])
 
@@ -79,10 +79,10 @@ def colour_matrices(p, rng):
     flip = sometimes(u[2], (u[3] * 2).floor())
     angle = sometimes(u[4], (u[5] * 2 - 1) * math.pi)
     saturation = sometimes(u[6], 2 ** n[2], none + 1)
-    # Rodrigues' rotation about the grey axis; the grey axis itself is kept by hue and saturation.
-    hue = angle.cos() * eye + angle.sin() * cross + (1 - angle.cos()) * grey
-    saturate = grey + saturation * (eye - grey)
-    linear = saturate @ hue @ (eye - 2 * flip * grey)
+    # Rodrigues' rotation about the gray axis; the gray axis itself is kept by hue and saturation.
+    hue = angle.cos() * eye + angle.sin() * cross + (1 - angle.cos()) * gray
+    saturate = gray + saturation * (eye - gray)
+    linear = saturate @ hue @ (eye - 2 * flip * gray)
     offset = (linear * contrast) @ torch.ones(3, 1).to(u[0]) * brightness
     return torch.cat([linear * contrast, offset], dim=2)
 
@@ -100,8 +100,8 @@ def augment(images, p, rng, mask=None):
     moved = F.grid_sample(
         images.float(), grid, mode="bicubic", padding_mode="reflection", align_corners=False
     )
-    colour = colour_matrices(p, rng).to(images.device)
-    images = torch.einsum("nij,njhw->nihw", colour[:, :, :3], moved) + colour[:, :, 3, None, None]
+    color = color_matrices(p, rng).to(images.device)
+    images = torch.einsum("nij,njhw->nihw", color[:, :, :3], moved) + color[:, :, 3, None, None]
     if mask is None:
         return images
     # The nearest value: a mask is 0 or 1.

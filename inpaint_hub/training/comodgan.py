@@ -53,8 +53,8 @@ class CoModGANTraining(TrainingMethod):
 
     def phases(self, step):
         chosen = [self.train_discriminator]
-        if self.adversaries.is_penalised(step):
-            chosen.append(self.penalise_discriminator)
+        if self.adversaries.is_penalized(step):
+            chosen.append(self.penalize_discriminator)
         return [*chosen, self.train_generator]
 
     def train_discriminator(self, batch, rng):
@@ -62,12 +62,12 @@ class CoModGANTraining(TrainingMethod):
             fake = self.composited(batch, rng)
         return self.adversaries.judge(batch["image"], fake, batch["mask"], rng)
 
-    def penalise_discriminator(self, batch, rng):
-        return self.adversaries.penalise(batch["image"], batch["mask"], rng)
+    def penalize_discriminator(self, batch, rng):
+        return self.adversaries.penalize(batch["image"], batch["mask"], rng)
 
     def train_generator(self, batch, rng):
         loss, logs = self.adversaries.fooled(self.composited(batch, rng), batch["mask"], rng)
-        self.minimise(loss, self.gan, self.optimizer)
+        self.minimize(loss, self.gan, self.optimizer)
         return logs | {"generator_loss": loss}
 
     def after_step(self, step):

@@ -55,7 +55,7 @@ class TrainConfig:
         "while training and to choose weights by",
     )
     max_train_samples: int = option(0, "use only the first so many pictures; 0 = all")
-    center_crop: bool = option(True, "cut squares from the centre; off: from a random place")
+    center_crop: bool = option(True, "cut squares from the center; off: from a random place")
     crop_scale_min: float = option(
         1.0,
         "below 1: cut squares at random places with sides between this share of the picture's "
@@ -144,7 +144,7 @@ class TrainConfig:
     validation_network: str = option(
         "",
         "feature network (.json or .safetensors; never one of a loss) that judges the pictures "
-        "held back while training: Frechet distance, contrast, clipping, colour shift",
+        "held back while training: Frechet distance, contrast, clipping, color shift",
     )
     judging_steps: int = option(0, "steps between judgements; 0 = validation_steps")
     num_judged_images: int = option(500, "pictures or samples in a judgement")

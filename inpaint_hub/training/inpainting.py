@@ -140,12 +140,12 @@ class InpaintingTraining(TrainingMethod):
             for module in self.networks.modules():
                 if isinstance(module, torch.nn.BatchNorm2d):
                     module.eval()
-        if not self.adversaries.is_penalised(step):
+        if not self.adversaries.is_penalized(step):
             return [self.train_networks]
-        return [self.penalise_discriminator, self.train_networks]
+        return [self.penalize_discriminator, self.train_networks]
 
-    def penalise_discriminator(self, batch, rng):
-        return self.adversaries.penalise(batch["image"], batch["mask"], rng)
+    def penalize_discriminator(self, batch, rng):
+        return self.adversaries.penalize(batch["image"], batch["mask"], rng)
 
     def train_networks(self, batch, rng):
         """One step, and before it the discriminators' on the same composites (SPEC G2)."""
@@ -157,7 +157,7 @@ class InpaintingTraining(TrainingMethod):
             logs |= self.adversaries.judge(image, composited, mask, rng)
             fooled, terms = self.adversaries.fooled(composited, mask, rng)
             loss, logs = loss + fooled, logs | terms
-        self.minimise(loss, self.model, self.optimizer)
+        self.minimize(loss, self.model, self.optimizer)
         return logs | {"loss": loss}
 
     def fill(self, images, masks):

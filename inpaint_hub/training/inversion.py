@@ -136,7 +136,7 @@ class InvertFillTraining(EncoderTraining):
             mean_offset=c.sml_mode == "offset",
             noise_levels=c.noise_levels,
         )
-        encoder.initialise_latents(self.w_mean, self.w_std)
+        encoder.initialize_latents(self.w_mean, self.w_std)
         return encoder
 
     def __init__(self, config, accelerator):

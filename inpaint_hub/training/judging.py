@@ -42,7 +42,7 @@ def load_judge(config):
 
 def statistics_of(pixels, holes):
     """{name: number} of uint8 [N,s,s,3] where holes, bool [N,s,s], are True: `contrast` (mean over
-    pictures of the standard deviation of luma) and `edges` (mean difference of neighbours) in
+    pictures of the standard deviation of luma) and `edges` (mean difference of neighbors) in
     [0,1], `clipped_share` (values at 0 or 255), `mean` [3] (in 1/255)."""
     luma = (pixels.astype(np.float32) / 255) @ LUMA
     inner = holes[:, :, 1:] & holes[:, :, :-1]
@@ -57,7 +57,7 @@ def statistics_of(pixels, holes):
 
 def compare(made, real, holes):
     """{name: number} that tell what a distance does not: contrast and edges as ratios to those of
-    the real pictures, clipped shares of both, and the signed colour shift in 1/255."""
+    the real pictures, clipped shares of both, and the signed color shift in 1/255."""
     ours, theirs = statistics_of(made, holes), statistics_of(real, holes)
     values = {
         "contrast_ratio": ours["contrast"] / max(theirs["contrast"], 1e-6),
@@ -66,7 +66,7 @@ def compare(made, real, holes):
         "clipped_share_real": theirs["clipped_share"],
     }
     shifts = zip(("red", "green", "blue"), ours["mean"] - theirs["mean"])
-    return values | {f"shift_{colour}": float(shift) for colour, shift in shifts}
+    return values | {f"shift_{color}": float(shift) for color, shift in shifts}
 
 
 class Judge:

@@ -234,7 +234,7 @@ class Run:
                 tracker.forget_after(self.progress.step)
         self.accelerator.print(f"Resumed from {folder}.")
 
-    def optimise(self, batches, clock, unreadable, logs):
+    def take_step(self, batches, clock, unreadable, logs):
         """One optimizer step of every phase, its terms added to `logs`."""
         accelerator, config, step = self.accelerator, self.config, self.progress.step
         held, generators = [], []
@@ -323,7 +323,7 @@ class Run:
         with StopSignal() as stop:
             stopping = False
             while progress.step < config.max_train_steps and not stopping:
-                self.optimise(batches, clock, unreadable, logs)
+                self.take_step(batches, clock, unreadable, logs)
                 clock.steps += 1
                 bar.update(per_step)
                 stopping = self.stop_requested(stop)

@@ -179,7 +179,7 @@ class TrainingMethod(GivenPipelines):
     def mean_over_processes(self, value):
         return self.accelerator.reduce(value.detach().float(), "mean")
 
-    def minimise(self, loss, model, optimizer, clip=True):
+    def minimize(self, loss, model, optimizer, clip=True):
         self.accelerator.backward(loss)
         if clip and self.config.max_grad_norm and self.accelerator.sync_gradients:
             self.accelerator.clip_grad_norm_(model.parameters(), self.config.max_grad_norm)

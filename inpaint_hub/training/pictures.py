@@ -41,7 +41,7 @@ def training_pictures(config):
 
 
 def held_out_pictures(config, pictures):
-    """Those of the training pictures that are never trained on, as centred squares."""
+    """Those of the training pictures that are never trained on, as centered squares."""
     return opened(config, pictures.entries, held_out=True)
 
 

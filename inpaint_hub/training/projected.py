@@ -167,7 +167,7 @@ class ProjectedAdversary(Adversary):
     def __init__(self, method, resolution, with_mask):
         """Heads that lie beside the given pipeline are trained further, if they are alike."""
         self.method, config = method, method.config
-        self.penalised = False
+        self.penalized = False
         self.generator_loss, self.discriminator_loss = LOSSES["hinge"]
         network = load_projection_network(config.projected_network or config.perceptual_network)
         self.network = network.to(method.device, memory_format=torch.channels_last)

@@ -121,14 +121,14 @@ class StyleGAN2Training(TrainingMethod):
 
     def phases(self, step):
         c = self.config
-        penalised = self.adversaries.is_penalised(step)
+        penalized = self.adversaries.is_penalized(step)
         if c.shared_fakes:
-            chosen = [self.penalise_discriminator] * penalised + [self.train_both]
+            chosen = [self.penalize_discriminator] * penalized + [self.train_both]
         else:
             chosen = [self.train_discriminator]
-            chosen += [self.penalise_discriminator] * penalised + [self.train_generator]
+            chosen += [self.penalize_discriminator] * penalized + [self.train_generator]
         if c.path_length_weight and step % c.path_length_interval == 0:
-            chosen.append(self.regularise_paths)
+            chosen.append(self.regularize_paths)
         return chosen
 
     def train_discriminator(self, batch, rng):
@@ -136,8 +136,8 @@ class StyleGAN2Training(TrainingMethod):
             fake = self.fake(rng)
         return self.adversaries.judge(batch["image"], fake, None, rng)
 
-    def penalise_discriminator(self, batch, rng):
-        return self.adversaries.penalise(batch["image"], None, rng)
+    def penalize_discriminator(self, batch, rng):
+        return self.adversaries.penalize(batch["image"], None, rng)
 
     def train_generator(self, batch, rng):
         return self.fool(self.fake(rng), rng)
@@ -149,14 +149,14 @@ class StyleGAN2Training(TrainingMethod):
 
     def fool(self, fake, rng):
         loss, logs = self.adversaries.fooled(fake, None, rng)
-        self.minimise(loss, self.gan, self.optimizer)
+        self.minimize(loss, self.gan, self.optimizer)
         return logs | {"generator_loss": loss}
 
     def after_step(self, step):
         super().after_step(step)
         self.adversaries.after_step()
 
-    def regularise_paths(self, batch, rng):
+    def regularize_paths(self, batch, rng):
         """On every second picture: the graph of second derivatives is large."""
         c, rng = self.config, rng[::2]
         pictures, ws = self.fake(rng, return_ws=True)
@@ -167,7 +167,7 @@ class StyleGAN2Training(TrainingMethod):
         # Parameters that do not enter the penalty (the last bias) still need a gradient, of zero,
         # where several processes wait for it.
         loss = c.path_length_weight * c.path_length_interval * penalty + 0 * pictures.sum()
-        self.minimise(loss, self.gan, self.optimizer)
+        self.minimize(loss, self.gan, self.optimizer)
         return {"path_length": lengths.mean(), "path_length_penalty": penalty}
 
     @torch.no_grad()
