@@ -10,9 +10,9 @@ from PIL import Image
 
 from inpaint_hub import PSPEncoder, PSPPipeline
 from inpaint_hub.stylegan2 import StyleGAN2Generator
-from inpaint_hub.texture import copied, with_detail
+from inpaint_hub.texture import copied, curation, with_detail
 from inpaint_hub.texture.detail import match_cells, resized
-from inpaint_hub.texture.guide import guide_features, richness, unexplained
+from inpaint_hub.texture.guide import color_features, height_features, richness, unexplained
 
 ROOT = Path(__file__).parent.parent
 TEXTURED = ("detail", "patches", "auto")
@@ -82,6 +82,43 @@ def test_a_periodic_texture_gets_its_detail_back():
     assert np.abs(result[inner] - picture[inner]).mean() < 0.03
 
 
+def test_features_are_lightness_green_and_height():
+    flat = np.broadcast_to(np.float32([0.8, 0.2, 0.4]), (12, 10, 3))
+    lightness = 0.299 * 0.8 + 0.587 * 0.2 + 0.114 * 0.4
+    green = (0.8 + 0.4 - 2 * 0.2) / 2 + 0.5
+    assert np.allclose(color_features(flat) * 2, [lightness, green], atol=1e-6)
+    rows = height_features((6, 12))
+    assert np.allclose(rows[:, 3, 0], np.arange(6) / 12 / 2) and not rows[..., 1].any()
+
+
+def test_copies_are_led_by_the_mean_of_two_drafts_at_half_the_size(monkeypatch):
+    """The engine recorded: two drafts, then the copies, whose guide is the drafts' mean."""
+    calls = []
+
+    def engine(pixels, hole, own, seed, guide, weight):
+        calls.append((pixels.shape[:2], seed, guide, weight))
+        made = pixels.copy()
+        made[own] = (40, 80)[len(calls) % 2] if len(calls) < 3 else 60
+        return made
+
+    monkeypatch.setattr(curation, "copied", engine)
+    hole = box((48, 64), 16, 20, 16, 20)
+    colors = np.full((48, 64, 3), 0.5, np.float32)
+    curation._led_copies(np.full((48, 64, 3), 128, np.uint8), colors, hole, hole, 6)
+    sizes, seeds, guides, weights = zip(*calls)
+    assert sizes == ((24, 32), (24, 32), (48, 64)) and seeds == (6, 7, 6)
+    assert guides[0] is None and (guides[1] == height_features((24, 32))).all()
+    middle = guides[2][22:26, 28:32, 0] * 2
+    assert np.allclose(middle, 60 / 255, atol=0.01)  # the mean of 40 and 80
+    assert weights[1:] == (curation.DRAFT_WEIGHT, curation.GUIDE_WEIGHT)
+
+
+def test_copies_take_half_of_the_low_frequencies_of_the_colors():
+    hole = box((80, 80), 0, 0, 80, 80)
+    copies, colors = np.full((80, 80, 3), 0.2, np.float32), np.full((80, 80, 3), 0.6, np.float32)
+    assert np.allclose(curation._recolored(copies, colors, hole), 0.2 + 0.5 * 0.4, atol=1e-5)
+
+
 @pytest.mark.parametrize(("lightness", "low", "high"), [(60, 0, 120), (190, 135, 255)])
 def test_a_guide_places_the_right_one_of_two_textures(lightness, low, high):
     """Dark above, light below, a hole between: unguided copies would hold both."""
@@ -91,10 +128,8 @@ def test_a_guide_places_the_right_one_of_two_textures(lightness, low, high):
     picture = np.repeat(picture, 3, axis=2).astype(np.uint8)
     hole = box((96, 96), 34, 30, 28, 36)
     wanted = np.where(hole[..., None], lightness, picture).astype(np.float32) / 255
-    guide = guide_features(wanted, 1.0, 1.0)
-    guide[..., 0] = 0  # the height says nothing
     picture[hole] = 0
-    made = copied(picture, hole, hole, guide=guide, weight=0.5)
+    made = copied(picture, hole, hole, guide=color_features(wanted), weight=0.5)
     assert low < made[42:54, 38:58].mean() < high
 
 

@@ -10,9 +10,10 @@ from scipy import ndimage
 from inpaint_hub import crops
 from inpaint_hub.blending import blend_fill
 from inpaint_hub.texture.detail import resized, with_detail
-from inpaint_hub.texture.guide import guide_features, richness, unexplained
+from inpaint_hub.texture.guide import color_features, height_features, richness, unexplained
 from inpaint_hub.texture.patches import PATCH_RADIUS_PX, copied, engine_problem
 
+BICUBIC, BOX = Image.Resampling.BICUBIC, Image.Resampling.BOX
 TEXTURES = ("none", "detail", "patches", "auto")
 CONTEXT = 1.0  # a hole's size on each of its sides is shown to the engine
 MIN_SIDE_PX = 320  # the engine's time goes with the hole, not with what it may copy from
@@ -20,12 +21,12 @@ MAX_HOLE_PX = 18_000  # the engine's time goes with the hole: larger ones are fi
 MAX_CROP_PX = 150_000
 TRUSTED = 0.05  # of the variance around the hole unexplained: the network knows this kind of photo
 RICH = 0.25  # share of its surroundings' detail, at its resolution: below, the fill is a blur
-LEADING = 0.02  # from here down it leads colors and copies fully; from TRUSTED up not at all
-GUIDE_WEIGHT = 0.02  # of the guide's distance beside that of patches
-# Copies take over so much of the low frequencies of what leads their colors. On 40 train photos of
-# 320 px this changed no distance by more than 0.2 % and gained 0.26 dB; 0.5 of a network that does
-# not know the kind of photo lost 1 % and showed as a fog.
-COLOR_SHARE = 0.3
+LEADING = 0.02  # from here down its colors count fully; from TRUSTED up not at all
+NETWORK_SHARE = 0.6  # of trusted colors beside those carried into the hole from its rim
+DRAFT_FACTOR = 2  # drafts are copied at so much less resolution: they see more at once
+DRAFT_WEIGHT = 0.02  # of the height's distance beside that of patches, in one of two drafts
+GUIDE_WEIGHT = 0.05  # of the drafts' colors' distance beside that of patches; 0.15 gained nothing
+COLOR_SHARE = 0.5  # of the low frequencies of those colors that copies take over
 COLOR_SIGMA = 1 / 40  # of the crop's longer side
 RIM_SIGMA = 1 / 80  # known colors are softened so much before they are carried into the hole
 
@@ -68,11 +69,10 @@ def textured(fill, known, hole, own, covered, texture, cell_px, blend="gp", seed
         return Textured(with_detail(base, hole, own, cell_px), "detail", scores)
     trust = np.clip((TRUSTED - scores["unexplained"]) / (TRUSTED - LEADING), 0, 1)
     trust = 0.0 if np.isnan(trust) else float(trust)
-    led = np.where(
-        hole[..., None], _carried_colors(photo, hole) * (1 - trust) + base * trust, photo
-    )
-    led = led.astype(np.float32)
-    return Textured(_patches(led, known, hole, own, cell_px, trust, seed), "patches", scores)
+    share = NETWORK_SHARE * trust
+    colors = _carried_colors(photo, hole) * (1 - share) + base * share
+    colors = np.where(hole[..., None], colors, photo).astype(np.float32)
+    return Textured(_patches(colors, known, hole, own, seed), "patches", scores)
 
 
 def _carried_colors(photo, hole):
@@ -106,40 +106,67 @@ def _whole_patches(hole, side):
     return not grown[reach : hole.shape[0] - reach, reach : hole.shape[1] - reach].all()
 
 
-def _patches(base, known, hole, own, cell_px, trust, seed):
-    """Copies with a share of the base's low frequencies; holes above MAX_HOLE_PX are filled at a
-    lower resolution, and the detail of that is the photo's."""
+def _patches(colors, known, hole, own, seed):
+    """Copies in these colors; holes above MAX_HOLE_PX are filled at a lower resolution, and
+    the detail of that is the photo's.
+
+    colors: float32 [H,W,3], what is known, and in the hole what its low frequencies should be.
+    """
     height, width = own.shape
     factor = max(np.sqrt(own.sum() / MAX_HOLE_PX), np.sqrt(own.size / MAX_CROP_PX), 1.0)
     if factor < 1.2:
-        guide = guide_features(base, cell_px, trust)
-        result = copied(known, hole, own, seed, guide, GUIDE_WEIGHT).astype(np.float32) / 255
-        return _recolored(result, base, own)
-    size = max(round(width / factor), 1), max(round(height / factor), 1)
-    small_hole, small_own = (_reduced_mask(mask, size) for mask in (hole, own))
-    small = resized(base, size, Image.Resampling.BOX)
-    pixels = np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
+        return _led_copies(known, colors, hole, own, seed)
+    pixels, small_hole, small_own, small = _reduced(colors, hole, own, factor)
     if _too_little(small_hole, small_own):
-        return base
-    guide = guide_features(small, cell_px / factor, trust)
-    filled = copied(pixels, small_hole, small_own, seed, guide, GUIDE_WEIGHT)
-    filled = filled.astype(np.float32) / 255
-    filled = _recolored(filled, small, small_own)
-    large = resized(filled, (width, height), Image.Resampling.BICUBIC)
+        return colors
+    filled = _led_copies(pixels, small, small_hole, small_own, seed)
+    large = resized(filled, (width, height), BICUBIC)
     photo = known.astype(np.float32) / 255
-    large = np.where(own[..., None], np.clip(large, 0, 1), np.where(hole[..., None], base, photo))
+    large = np.where(own[..., None], np.clip(large, 0, 1), np.where(hole[..., None], colors, photo))
     return with_detail(large.astype(np.float32), hole, own, factor)
+
+
+def _led_copies(pixels, colors, hole, own, seed):
+    """float32 [H,W,3]: copies in `own`, led by what two coarser drafts have in common."""
+    guide = color_features(_drafted(colors, hole, own, seed))
+    copies = copied(pixels, hole, own, seed, guide, GUIDE_WEIGHT)
+    return _recolored(copies.astype(np.float32) / 255, colors, own)
+
+
+def _drafted(colors, hole, own, seed):
+    """float32 [H,W,3]: in `own` the mean of two drafts; what one gets wrong the other rarely does.
+    The colors where too little is known at the drafts' resolution."""
+    pixels, small_hole, small_own, _ = _reduced(colors, hole, own, DRAFT_FACTOR)
+    if _too_little(small_hole, small_own):
+        return colors
+    guides = (None, height_features(small_own.shape))
+    drafts = [
+        copied(pixels, small_hole, small_own, seed ^ k, guide, DRAFT_WEIGHT)
+        for k, guide in enumerate(guides)
+    ]
+    mean = np.mean(drafts, axis=0, dtype=np.float32) / 255
+    mean = np.clip(resized(mean, own.shape[::-1], BICUBIC), 0, 1)
+    return np.where(own[..., None], mean, colors).astype(np.float32)
+
+
+def _reduced(picture, hole, own, factor):
+    """The picture as uint8, hole and own, and the picture as float32, all smaller by `factor`."""
+    height, width = own.shape
+    size = max(round(width / factor), 1), max(round(height / factor), 1)
+    small = resized(picture, size, BOX)
+    pixels = np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
+    return pixels, *(_reduced_mask(mask, size) for mask in (hole, own)), small
 
 
 def _reduced_mask(mask, size):
     """bool of that size: wherever a pixel of the mask has a share."""
-    reduced = Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX)
+    reduced = Image.fromarray(mask.astype(np.float32)).resize(size, BOX)
     return np.asarray(reduced) > 0
 
 
-def _recolored(copies, base, own):
-    """Copies with a part of their low frequencies replaced by the base's."""
-    difference = np.where(own[..., None], base - copies, 0).astype(np.float32)
+def _recolored(copies, colors, own):
+    """Copies with a part of their low frequencies replaced by those of the colors."""
+    difference = np.where(own[..., None], colors - copies, 0).astype(np.float32)
     sigma = COLOR_SIGMA * max(own.shape)
     low = ndimage.gaussian_filter(difference, (sigma, sigma, 0))
     return np.where(own[..., None], np.clip(copies + COLOR_SHARE * low, 0, 1), copies)

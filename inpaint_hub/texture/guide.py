@@ -5,21 +5,28 @@ from scipy import ndimage
 
 from inpaint_hub.images import LUMA
 
+SOFTNESS_PX = 2.0  # sources are led by colors, not by what is drawn with them
 RING_CELLS = 6  # width of the ring in which the network is compared with what is known
 HALF = 0.5  # the engine takes coordinates on a circle of length 1: distances are linear to a half
 
 
-def guide_features(picture, cell_px, trust):
-    """float32 [H,W,2] in [0,0.5], whose distance makes a source less likely.
+def height_features(shape):
+    """float32 [H,W,2] in [0,0.5] of places alone: photos are layered, sky over trees over ground,
+    and water does not belong into clouds.
 
-    First the height in the crop: photos are layered, sky over trees over ground, and water does not
-    belong into clouds. Then the lightness of `picture`, float32 [H,W,3] in [0,1], the network's
-    fill and what is known, softened to what both hold (cell_px), times `trust`, 0 to 1.
+    shape: (H, W).
     """
-    height, width = picture.shape[:2]
-    rows = np.arange(height, dtype=np.float32)[:, None] / max(height, width)
-    soft = ndimage.gaussian_filter(picture @ LUMA, max(cell_px, 1.0)) * trust
-    features = np.stack([np.broadcast_to(rows, (height, width)), soft], axis=2)
+    rows = np.arange(shape[0], dtype=np.float32)[:, None] / max(shape)
+    return np.stack([np.broadcast_to(rows, shape), np.zeros(shape, np.float32)], axis=2) * HALF
+
+
+def color_features(picture):
+    """float32 [H,W,2] in [0,0.5], lightness and green against red and blue of `picture`, float32
+    [H,W,3] in [0,1], softened: where something of that color is expected, other colors are less
+    likely sources."""
+    soft = ndimage.gaussian_filter(picture, (SOFTNESS_PX, SOFTNESS_PX, 0))
+    red, green, blue = np.moveaxis(soft, 2, 0)
+    features = np.stack([soft @ LUMA, (red + blue - 2 * green) / 2 + 0.5], axis=2)
     return (np.clip(features, 0, 1) * HALF).astype(np.float32)
 
 
