@@ -225,7 +225,7 @@ def read(job, invert_mask):
 def write(job, result, picture, hole, concat=False):
     """Write the result, without touching the inputs; never leaves half a file. Returns notes."""
     notes = [*picture.notes]
-    if picture.alpha is not None and (hidden := np.mean(picture.alpha[hole] == 0)):
+    if hidden := picture.hidden_share(hole):
         notes.append(
             f"{hidden:.0%} of the hole is fully transparent: the fill is there, but not to be seen"
         )

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from inpaint_hub import (
     StyleGAN2Pipeline,
     load_pipeline,
 )
+from inpaint_hub.images import from_pil
 from inpaint_hub.pipelines.repository import PAPERS, HubPipeline
 from inpaint_hub.pipelines.windows import window_groups
 
@@ -496,6 +498,27 @@ def test_networks_that_do_not_fit_each_other_are_refused():
         other = StyleGAN2Generator(z_dim=16, num_mapping_layers=2, **{**TINY, name: value})
         with pytest.raises(ValueError, match=f"{name} is .* for the encoder and {value} for gan"):
             InvertFillPipeline(fill.encoder, other)
+
+
+@pytest.mark.parametrize("kind", ["pil", "array", "several"])
+def test_a_fill_that_alpha_hides_is_said(invertfill, kind):
+    """Erased in an editor: the colors come back filled, and nobody sees them."""
+    hole, alpha = middle_hole(), np.full((50, 70), 255, np.uint8)
+    rows = np.flatnonzero(hole.any(axis=1))
+    alpha[rows[0] : rows[len(rows) // 2], :] = 0
+    share = np.mean(alpha[hole] == 0)
+    erased = photo()
+    erased.putalpha(Image.fromarray(alpha))
+    given = {"pil": erased, "array": np.asarray(erased), "several": [photo(), erased]}[kind]
+    index = int(kind == "several")
+    with pytest.warns(UserWarning, match=f"{share:.0%} of the hole in picture {index} is fully"):
+        result = invertfill(given, mask_of(hole), output_type="native").images[-1]
+    assert np.array_equal(np.asarray(result)[..., 3], alpha)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        invertfill(from_pil(erased), mask_of(hole))  # who read it says it
+        erased.putalpha(1)
+        invertfill(erased, mask_of(hole))
 
 
 def test_truncation_psi_scales_what_comes_of_chance_alone(pipe):

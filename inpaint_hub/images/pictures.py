@@ -71,6 +71,13 @@ class Picture:
         has_alpha = self.native.shape[2] in (2, 4) and not self.converted_mode
         return self.native[..., -1] if has_alpha else None
 
+    def hidden_share(self, hole: np.ndarray) -> float:
+        """Share of the hole, bool [H,W], where the picture is fully transparent: what is filled in
+        there is not to be seen."""
+        if self.alpha is None or not hole.any():
+            return 0.0
+        return float(np.mean(self.alpha[hole] == 0))
+
     def resized(self, size: tuple[int, int]) -> "Picture":
         """The picture as RGB of another size, (width, height) in px, with its metadata."""
         made = Image.fromarray(self.pixels).resize(size, Image.Resampling.LANCZOS)

@@ -1,5 +1,6 @@
 """InpaintPipeline: preprocess -> encode -> generate -> composite, for any encoder and generator."""
 
+import warnings
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -51,6 +52,19 @@ class InpaintOutput(BaseOutput):
     images: list | np.ndarray | torch.Tensor | tuple
     generated: torch.Tensor | None
     textures: list | None = None
+
+
+def warn_of_hidden(given: PictureLike, pictures: list[Picture], holes: list[np.ndarray]) -> None:
+    """Warn where a fill will not be seen; who opened a file (as a Picture) says it there."""
+    if isinstance(given[0] if isinstance(given, list) and given else given, Picture):
+        return
+    for index, pair in enumerate(zip(pictures, holes)):
+        if hidden := Picture.hidden_share(*pair):
+            warnings.warn(
+                f"{hidden:.0%} of the hole in picture {index} is fully transparent: the fill is "
+                'there, but not to be seen; give image.convert("RGB") to see it',
+                stacklevel=4,
+            )
 
 
 class InpaintPipeline(HubPipeline):
@@ -109,7 +123,9 @@ class InpaintPipeline(HubPipeline):
         if height is not None:
             pictures = [picture.resized((width, height)) for picture in pictures]
         holes = read_masks(mask_image, pictures, before=before)
-        return pictures, [dilate(hole, mask_dilate) for hole in holes]
+        holes = [dilate(hole, mask_dilate) for hole in holes]
+        warn_of_hidden(image, pictures, holes)
+        return pictures, holes
 
     def preprocess(
         self,
