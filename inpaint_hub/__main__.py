@@ -236,6 +236,30 @@ def options_of(arguments: argparse.Namespace) -> dict:
     return options
 
 
+def ready(
+    arguments: argparse.Namespace, device: str | torch.device, engine: str
+) -> tuple[InpaintPipeline, dict]:
+    """(the pipeline that the flags name, on `device`; what it is called with for every picture).
+
+    engine: how its networks run where --engine does not say.
+
+    Raises: OSError, TypeError, ValueError, RuntimeError for a model or a device that is not there.
+    """
+    pipe, options = pipeline_of(arguments), options_of(arguments)
+    if arguments.faces and not hasattr(pipe, "route"):
+        raise ValueError(
+            f"--faces is {arguments.faces!r}, but --model {arguments.model!r} has no choice of "
+            "models; leave one of them out"
+        )
+    device = best_device() if device == "auto" else checked_device(device)
+    pipe = pipe.to(device)
+    if "init_encoder" in options:
+        options["init_encoder"].to(device)
+    engine = arguments.engine or engine
+    pipe.optimize(None if engine == "none" else engine)
+    return pipe, options
+
+
 def natural(text: str) -> int:
     """Whole number of at least 0; argparse names the flag and this function."""
     if (value := int(text)) < 0:
@@ -351,20 +375,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         tune_allocator()
     try:
         jobs, left_out = folders.jobs_of(arguments.image, arguments.mask, arguments.output)
-        pipe, options = pipeline_of(arguments), options_of(arguments)
-        if arguments.faces and not hasattr(pipe, "route"):
-            raise ValueError(
-                f"--faces is {arguments.faces!r}, but --model {arguments.model!r} has no choice of "
-                "models; leave one of them out"
-            )
         device = arguments.device if state is None else state.device
-        device = best_device() if device == "auto" else checked_device(device)
-        pipe = pipe.to(device)
-        if "init_encoder" in options:
-            options["init_encoder"].to(device)
         one = arguments.image.is_file()
-        engine = arguments.engine or ("none" if one else "eager")
-        pipe.optimize(None if engine == "none" else engine)
+        pipe, options = ready(arguments, device, "none" if one else "eager")
     except (OSError, TypeError, ValueError, RuntimeError) as error:
         parser.error(str(error))
     wanted = jobs

@@ -69,6 +69,8 @@ ONLY_IN = {
     "onnx": set(),  # torch writes the file
     "onnxruntime": {"export.py"},
     "openvino": {"engines/openvino.py"},
+    "ray": set(),  # examples/fill_with_ray.py, which is no part of the package
+    "webdataset": set(),  # the datasets library reads such shards
 }
 DIFFUSERS_HOMES = ("pipelines", "training", "evaluation/report.py")
 
@@ -142,6 +144,11 @@ def test_files_import_in_no_circle():
     assert edges == {}
 
 
+def test_what_serves_clusters_alone_is_no_requirement():
+    named = [line.split("#")[0] for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    assert not [line for line in named if line.startswith(("ray", "webdataset"))]
+
+
 # Lists of widgets and of endpoints, with what happens at each.
 LONG = {"demo/page.py": {"build_demo"}, "demo/endpoints.py": {"add"}}
 LARGE = {"demo/page.py"}
@@ -200,7 +207,8 @@ socket.create_connection = socket.getaddrinfo = refuse
 import inpaint_hub
 slow = {"torch", "diffusers", "transformers", "scipy", "PIL", "huggingface_hub"} & set(sys.modules)
 assert not slow, slow
-heavy = {"gradio", "accelerate", "datasets", "skimage", "cv2", "torchmetrics"} & set(sys.modules)
+heavy = {"gradio", "accelerate", "datasets", "skimage", "cv2", "torchmetrics", "ray"}
+heavy &= set(sys.modules)
 assert not heavy, heavy
 inpaint_hub.InvertFillPipeline
 assert "gradio" not in sys.modules and "cv2" not in sys.modules
