@@ -416,26 +416,6 @@ def streamed(folder, **options):
     return StreamedPairs(table, "image", 16, batch_size=2, seed=5, **options)
 
 
-def test_a_stream_is_shared_out_and_continued_like_a_data_set(hub_layout):
-    whole = list(itertools.islice(streamed(hub_layout), 8))
-    for rank in (0, 1):
-        own = itertools.islice(streamed(hub_layout, rank=rank, num_processes=2), 4)
-        for batch, expected in zip(own, whole[rank::2], strict=True):
-            assert batch["image"].equal(expected["image"])
-            assert batch["mask"].equal(expected["mask"])
-    later = list(itertools.islice(streamed(hub_layout, start_batch=5), 3))
-    assert all(a["mask"].equal(b["mask"]) for a, b in zip(later, whole[5:], strict=True))
-    first_epoch = torch.cat([b["image"] for b in whole])[:7]
-    assert len({tuple(image.flatten().tolist()) for image in first_epoch}) == 7
-
-
-def test_workers_keep_the_streams_order(hub_layout):
-    alone = itertools.islice(streamed(hub_layout), 5)
-    loader = DataLoader(streamed(hub_layout), batch_size=None, num_workers=2)
-    for a, b in zip(alone, itertools.islice(loader, 5), strict=True):
-        assert a["image"].equal(b["image"]) and a["mask"].equal(b["mask"])
-
-
 def test_unreadable_entries_of_a_stream_are_replaced_within_their_batch(tmp_path, datasets):
     buffer = io.BytesIO()
     picture(0, (16, 16)).save(buffer, "PNG")

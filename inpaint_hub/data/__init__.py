@@ -7,7 +7,7 @@ order       which picture comes next
 """
 
 from inpaint_hub.data.order import EndlessSampler
-from inpaint_hub.data.pairs import StreamedPairs, TrainingPairs
+from inpaint_hub.data.pairs import StreamedPairs, TrainingPairs, first_positions
 from inpaint_hub.data.pictures import SPLITS, ImageDataset
 from inpaint_hub.data.sources import HubEntries, folders_of, held_out_split, hub_dataset
 
@@ -18,6 +18,7 @@ __all__ = [
     "ImageDataset",
     "StreamedPairs",
     "TrainingPairs",
+    "first_positions",
     "folders_of",
     "held_out_split",
     "hub_dataset",

@@ -13,6 +13,7 @@ from PIL import Image
 SPLIT_NAMES = ("train", "validation", "val", "test")
 ALIASES = {"val": "validation"}
 KEPT_GROUP_BYTES = 256 << 20  # of encoded pictures, by a process or a loading worker
+BUILDERS = {".parquet": "parquet", ".tar": "webdataset"}  # of the datasets library, by ending
 ALL = "all"  # every picture of a folder
 
 
@@ -238,7 +239,8 @@ def encoded(value: dict | None) -> bytes | str:
 def hub_dataset(
     name: str, config_name: str | None, split: str, column: str, streaming: bool, **options: Any
 ) -> Iterable:
-    """A data set of the Hub (or a local one, by its folder), its pictures left encoded.
+    """A data set of the Hub, or a local one by its folder, or files by a pattern or URL that ends
+    in .parquet or .tar (WebDataset), as "s3://bucket/train-*.tar"; its pictures left encoded.
 
     options: of datasets.load_dataset, as cache_dir. Raises: ImportError without the `datasets`
         library; FileNotFoundError when there is no such data set; ValueError for a missing column.
@@ -250,9 +252,13 @@ def hub_dataset(
             "--dataset_name needs the datasets library: pip install datasets; or give "
             "--train_data_dir a folder"
         ) from error
+    source = name
+    for ending, builder in BUILDERS.items():
+        if name.endswith(ending):
+            source, options = builder, options | {"data_files": {split: name}}
     try:
         table = datasets.load_dataset(
-            name, config_name, split=split, streaming=streaming, **options
+            source, config_name, split=split, streaming=streaming, **options
         )
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
@@ -266,3 +272,12 @@ def hub_dataset(
             "--image_column"
         )
     return table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+
+
+def part_of_stream(table: Iterable, node: int, nodes: int) -> Iterable:
+    """What reader `node` of `nodes` reads of a streaming data set: whole files where there are as
+    many as readers, else every so-manieth row."""
+    from datasets.distributed import split_dataset_by_node
+
+    strategy = "shards" if table.num_shards >= nodes else "examples"
+    return split_dataset_by_node(table, node, nodes, strategy)

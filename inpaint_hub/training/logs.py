@@ -78,20 +78,35 @@ class TermLogs:
 
 
 class Clock:
-    """Pictures per second and the share of time spent waiting for data, since the last look."""
+    """Pictures per second and the share of time spent waiting for data, since the last look; of a
+    stream also decoding's share of the time that loading takes, wherever it is done."""
 
     def __init__(self, images_per_step):
         self.images_per_step = images_per_step
+        self.whole = {"read": 0.0, "decode": 0.0}  # of the run's loading, in seconds
         self.restart()
 
     def restart(self):
         self.start, self.waited, self.steps = time.perf_counter(), 0.0, 0
+        self.loading = {"read": 0.0, "decode": 0.0}
 
     def next(self, batches):
         start = time.perf_counter()
         batch = next(batches)
         self.waited += time.perf_counter() - start
+        for part, seconds in batch.pop("seconds", {}).items():
+            self.loading[part] += seconds
+            self.whole[part] += seconds
         return batch
+
+    def told(self):
+        """A sentence on what loading took, or "" where that is not known."""
+        if not (seconds := sum(self.whole.values())):
+            return ""
+        return (
+            f"Loading took {seconds:.1f} s of this process and its workers: "
+            f"{self.whole['decode'] / seconds:.0%} decoding, the rest reading."
+        )
 
     @contextmanager
     def stopped(self):
@@ -106,5 +121,7 @@ class Clock:
             "images_per_second": self.steps * self.images_per_step / seconds,
             "data_wait_share": self.waited / seconds,
         }
+        if loading := sum(self.loading.values()):
+            values["decode_share"] = self.loading["decode"] / loading
         self.restart()
         return values

@@ -28,6 +28,7 @@ from inpaint_hub.training.checkpoint import (
 from inpaint_hub.training.given import component_config
 from inpaint_hub.training.logs import Clock, JSONLinesTracker, TermLogs, make_trackers
 from inpaint_hub.training.pictures import (
+    StreamPosition,
     UnreadablePictures,
     held_out_pictures,
     holes_of,
@@ -158,6 +159,9 @@ class Run:
         self.method = make_method(config, self.accelerator)
         self.progress = Progress()
         self.states = {"progress": self.progress, **self.method.states}
+        accelerator = self.accelerator
+        place = (accelerator.process_index, accelerator.num_processes)
+        self.position = StreamPosition.at_start(config, *place) if config.streaming else None
         if resumed is not None:
             self.resume(resumed)
         self.judge, self.best, self.quality = None, None, {}
@@ -229,6 +233,8 @@ class Run:
                 "remove that checkpoint to go on from the one before"
             )
         apply_settings(settings, method.optimizers, method.schedulers)
+        if self.position is not None:
+            self.position.load(folder, self.accelerator.process_index, self.accelerator.print)
         for tracker in self.trackers:
             if isinstance(tracker, JSONLinesTracker) and self.accelerator.is_main_process:
                 tracker.forget_after(self.progress.step)
@@ -241,6 +247,8 @@ class Run:
         for micro_batch in range(config.gradient_accumulation_steps):
             batch = clock.next(batches)
             unreadable.note(batch)
+            if self.position is not None:
+                self.position.note(batch)
             held.append({k: v.to(accelerator.device) for k, v in batch.items()})
             place = (config, step, micro_batch, accelerator.process_index, accelerator.device)
             generators.append(picture_generators(*place))
@@ -271,6 +279,12 @@ class Run:
             pipeline.save_pretrained(folder)
             self.method.save_beside(folder)
 
+    def save_state(self, folder):
+        """What every process writes into a checkpoint."""
+        self.accelerator.save_state(folder)
+        if self.position is not None:
+            self.position.save(Path(folder), self.accelerator.process_index)
+
     def save_checkpoint(self):
         """Raises: FloatingPointError instead of keeping broken weights; OSError for a full disk."""
         for model in self.method.models:
@@ -280,7 +294,7 @@ class Run:
             self.output_dir,
             self.progress.step,
             self.config.checkpoints_total_limit,
-            self.accelerator.save_state,
+            self.save_state,
             self.states,
             self.accelerator.is_main_process,
             self.accelerator.wait_for_everyone,
@@ -296,14 +310,20 @@ class Run:
         asked = torch.tensor([float(stop.requested)], device=self.accelerator.device)
         return bool(self.accelerator.reduce(asked, "sum") > 0)
 
+    def batches(self, masks):
+        """This process's micro-batches from here on."""
+        place = (self.accelerator.process_index, self.accelerator.num_processes)
+        positions = self.position.positions if self.position else None
+        step = self.progress.step
+        return training_batches(self.config, self.pictures, masks, *place, step, positions)
+
     def loop(self):
         """Steps until the last one, or until a signal asks to stop."""
         accelerator, config, progress = self.accelerator, self.config, self.progress
-        rank, processes = accelerator.process_index, accelerator.num_processes
         masks = holes_of(config) if self.method.needs_masks else None
         if config.mask_dir and masks:
             accelerator.print(masks.__self__.coverage_line(config.resolution))
-        batches = training_batches(config, self.pictures, masks, rank, processes, progress.step)
+        batches = self.batches(masks)
         images, masks = validation_batch(config, self.pictures, accelerator.device)
         unreadable = UnreadablePictures(self.output_dir, self.pictures)
         per_step = self.method.images_per_step
@@ -352,6 +372,8 @@ class Run:
                 if saving:
                     self.save_checkpoint()
         bar.close()
+        if told := clock.told():
+            accelerator.print(told)
         return last_values
 
 

@@ -1,6 +1,7 @@
 """What a run is shown: pictures by its TrainConfig, batches from any step on, the sample grid's."""
 
 import contextlib
+import json
 import multiprocessing
 import os
 from pathlib import Path
@@ -15,6 +16,7 @@ from inpaint_hub.data import (
     ImageDataset,
     StreamedPairs,
     TrainingPairs,
+    first_positions,
     folders_of,
     held_out_split,
     hub_dataset,
@@ -22,6 +24,7 @@ from inpaint_hub.data import (
 from inpaint_hub.masks import MaskFiles
 
 UNREADABLE_LIST = "unreadable.txt"
+STREAM_FILE = "stream-{}.json"  # of a checkpoint: a process's positions, by its rank
 
 
 def training_pictures(config):
@@ -88,8 +91,48 @@ def started(loader):
     return batches
 
 
-def training_batches(config, pictures, masks, rank, num_processes, first_step):
-    """Iterator over this process's micro-batches from optimizer step `first_step` on."""
+class StreamPosition:
+    """Where this process is in a stream: of each of its loading workers the position behind the
+    last batch that was trained on, the one whose turn is next first."""
+
+    def __init__(self, positions):
+        self.positions = positions
+
+    @classmethod
+    def at_start(cls, config, rank, num_processes):
+        return cls(first_positions(rank, num_processes, config.dataloader_num_workers))
+
+    def note(self, batch):
+        """Take note of a batch's position, which is removed from it."""
+        if (position := batch.pop("position", None)) is not None:
+            self.positions = [*self.positions[1:], position]
+
+    def save(self, folder, rank):
+        file = folder / STREAM_FILE.format(rank)
+        file.write_text(json.dumps(self.positions), encoding="utf-8")
+
+    def load(self, folder, rank, say):
+        """Go on where the checkpoint in `folder` was. With another number of readers that cannot
+        be: then the stream begins anew, in another order, which is said."""
+        here = self.positions
+        files = [folder / STREAM_FILE.format(r) for r in (rank, 0)]
+        file = next((file for file in files if file.is_file()), None)
+        there = json.loads(file.read_text(encoding="utf-8")) if file else []
+        if [(p["nodes"], len(there)) for p in there] == [(p["nodes"], len(here)) for p in here]:
+            self.positions = there
+            return
+        epoch = 1 + max((position["epoch"] for position in there), default=0)
+        self.positions = [{**position, "epoch": epoch} for position in here]
+        wrote = f"{there[0]['nodes']} readers" if there else "no positions in the stream"
+        say(
+            f"{folder} was written with {wrote} (processes times --dataloader_num_workers), this "
+            f"run has {here[0]['nodes']}: the stream begins anew, in another order."
+        )
+
+
+def training_batches(config, pictures, masks, rank, num_processes, first_step, positions=None):
+    """Iterator over this process's micro-batches from optimizer step `first_step` on; of a stream
+    from `positions` on, those of a StreamPosition."""
     start_batch = first_step * config.gradient_accumulation_steps
     options = {
         "num_workers": config.dataloader_num_workers,
@@ -106,10 +149,8 @@ def training_batches(config, pictures, masks, rank, num_processes, first_step):
             config.random_flip,
             masks,
             config.center_crop,
-            rank,
-            num_processes,
-            start_batch,
             config.crop_scale_min,
+            positions or StreamPosition.at_start(config, rank, num_processes).positions,
         )
         return started(DataLoader(pairs, batch_size=None, **options))
     pairs = TrainingPairs(pictures, config.seed, config.random_flip, masks)
@@ -153,7 +194,8 @@ def validation_batch(config, pictures, device):
         shown = [pairs[(0, i * spread // count)] for i in range(count)]
         return (torch.stack([pair[k] for pair in shown]).to(device) for k in ("image", "mask"))
     size, column = config.num_validation_images, config.image_column
-    stream = StreamedPairs(pictures, column, config.resolution, size, config.seed, False, masks)
+    first = pictures.take(size)
+    stream = StreamedPairs(first, column, config.resolution, size, config.seed, False, masks)
     shown = next(iter(stream))
     return (shown[k].to(device) for k in ("image", "mask"))
 
@@ -181,12 +223,15 @@ class UnreadablePictures:
         self.file, self.pictures, self.seen = output_dir / UNREADABLE_LIST, pictures, set()
 
     def note(self, batch):
+        part = batch.get("position", {}).get("node", 0)
         for index in batch.pop("unreadable").tolist():
-            if index < 0 or index in self.seen:
+            if index < 0 or (part, index) in self.seen:
                 continue
-            self.seen.add(index)
+            self.seen.add((part, index))
             known = isinstance(self.pictures, ImageDataset)
-            name = self.pictures.name(index) if known else f"row {index} of the stream"
+            name = (
+                self.pictures.name(index) if known else f"row {index} of the stream's part {part}"
+            )
             self.file.parent.mkdir(parents=True, exist_ok=True)
             # A name may hold bytes that are no text: they come back as they were.
             with self.file.open("a+", encoding="utf-8", errors="surrogateescape") as file:
