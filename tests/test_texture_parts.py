@@ -1,0 +1,232 @@
+"""The texture's parts one by one, against closed forms and brute force."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inpaint_hub.texture import curation
+from inpaint_hub.texture.curation import textured
+from inpaint_hub.texture.detail import cells_with, match_cells, nearest, resized, with_detail
+from inpaint_hub.texture.guide import guide_features, richness, unexplained
+
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def box(shape, top, left, height, width):
+    hole = np.zeros(shape, bool)
+    hole[top : top + height, left : left + width] = True
+    return hole
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).random((height, width, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(20, 40), (40, 20)])
+def test_the_guide_is_half_the_height_and_half_the_trusted_lightness(shape):
+    color = np.float32([0.8, 0.4, 0.2])
+    picture = np.broadcast_to(color, (*shape, 3))
+    made = guide_features(picture, 3.0, 0.6)
+    assert made.dtype == np.float32 and made.shape == (*shape, 2)
+    rows = np.broadcast_to(np.arange(shape[0])[:, None] / 40, shape)
+    np.testing.assert_allclose(made[..., 0], rows / 2, atol=1e-6)
+    np.testing.assert_allclose(made[..., 1], color @ LUMA * 0.6 / 2, atol=1e-6)
+
+
+def test_the_guides_lightness_is_softened_to_the_networks_resolution():
+    step = np.repeat(np.where(np.arange(60) < 30, 0.0, 1.0)[None, :, None], 60, 0).repeat(3, 2)
+
+    def slope(cell_px):
+        return np.diff(guide_features(step.astype(np.float32), cell_px, 1.0)[30, :, 1]).max()
+
+    # A step softened by a Gaussian of sigma s is steepest by 1 / (s sqrt(2 pi)).
+    for cell_px, sigma in ((4.0, 4.0), (2.0, 2.0), (0.3, 1.0)):
+        assert slope(cell_px) == pytest.approx(0.5 / (sigma * np.sqrt(2 * np.pi)), rel=0.06)
+
+
+def test_what_is_unexplained_is_the_error_over_the_variance():
+    """Known columns of two colors; a network that is off by a share of their difference."""
+    known = np.repeat(np.where(np.arange(60) % 20 < 10, 60, 180)[None, :, None], 60, 0)
+    known = known.repeat(3, 2).astype(np.uint8)
+    hole, everywhere = box((60, 60), 20, 20, 20, 20), np.ones((60, 60), bool)
+    right, mean = known / np.float32(255), np.float32(120 / 255)
+    # The network's picture is the known one with its contrast times 1 - e: e^2 is unexplained.
+    for e in (0.5, 0.25, -0.5):
+        shown = mean + (right - mean) * np.float32(1 - e)
+        value = unexplained(shown, known, hole, everywhere, 1.0)
+        assert value == pytest.approx(e * e, rel=0.05)
+    shown = mean + (right - mean) * np.float32(0.5)
+    # Only what lies near the hole, outside it, where the network showed something, is compared.
+    far = box((60, 60), 0, 0, 60, 10)
+    for place in (far, hole):
+        changed = np.where(place[..., None], np.float32(1), shown)
+        assert unexplained(changed, known, hole, everywhere, 1.0) == pytest.approx(0.25, rel=0.05)
+    near = np.where(box((60, 60), 20, 41, 20, 4)[..., None], np.float32(1), shown)
+    assert unexplained(near, known, hole, everywhere, 1.0) > 0.4
+    covered = everywhere & ~box((60, 60), 0, 38, 60, 22)
+    assert unexplained(near, known, hole, covered, 1.0) < 0.35
+    few = box((60, 60), 40, 20, 1, 15)  # fewer than 16 pixels to compare
+    assert np.isnan(unexplained(shown, known, hole, few, 1.0))
+    assert np.isfinite(unexplained(shown, known, hole, box((60, 60), 40, 20, 1, 16), 1.0))
+
+
+def test_richness_goes_with_the_square_of_the_contrast():
+    known, hole = noise(80, 80), box((80, 80), 24, 24, 32, 32)
+    whole = richness(known, hole, 2.0)
+    for share in (0.5, 2.0):
+        soft = np.where(hole[..., None], 0.5 + (known - 0.5) * np.float32(share), known)
+        assert richness(soft, hole, 2.0) == pytest.approx(whole * share**2, rel=0.08)
+    flat = np.full((80, 80, 3), 0.5, np.float32)
+    assert richness(flat, hole, 2.0) == pytest.approx(1)  # nothing over nothing
+    assert np.isnan(richness(known, np.ones((80, 80), bool), 2.0))
+    assert np.isnan(richness(known, np.zeros((80, 80), bool), 2.0))
+    thin = box((80, 80), 40, 10, 1, 50)  # no pixel of it lies deep inside
+    assert np.isfinite(richness(known, thin, 2.0))
+    rim = np.where((hole & ~box((80, 80), 27, 27, 26, 26))[..., None], np.float32(0.5), known)
+    assert richness(rim, hole, 2.0) > 0.75 * whole  # the seam itself is not judged
+
+
+def test_cells_hold_the_pixels_of_their_place():
+    mask = np.random.default_rng(1).random((23, 37)) < 0.02
+    found = cells_with(mask, 5, 9)
+    expected = np.zeros((5, 9), bool)
+    for y, x in zip(*np.nonzero(mask)):
+        expected[int(y * 5 / 23), int(x * 9 / 37)] = True
+    assert np.array_equal(found, expected) and expected.any() and not expected.all()
+    assert cells_with(box((23, 37), 22, 36, 1, 1), 5, 9).nonzero() == ([4], [8])
+
+
+@pytest.mark.parametrize("at_once", [4096, 7])
+def test_the_nearest_key_is_that_of_brute_force(at_once):
+    import torch
+
+    keys, wanted = (torch.rand(n, 6, generator=torch.Generator().manual_seed(n)) for n in (31, 20))
+    expected = torch.cdist(wanted, keys).argmin(dim=1)
+    assert torch.equal(nearest(wanted, keys, at_once), expected)
+
+
+def test_channels_are_resized_apart():
+    pixels = noise(12, 18)
+    made = resized(pixels, (6, 4), Image.Resampling.BOX)
+    expected = pixels.reshape(4, 3, 6, 3, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(made, expected, atol=1e-6)
+
+
+def test_a_match_may_leave_the_lattice_and_a_neighbors_match_goes_on():
+    """Of many sources only some are tried at first: the search finds the copy beside them."""
+    grid = noise(70, 70, 4)
+    grid[40:52, 40:52] = grid[3:15, 9:21]
+    asked, sources = box((70, 70), 43, 43, 6, 6), box((70, 70), 0, 0, 36, 70)
+    matches = match_cells(grid, asked, sources)
+    for y, x in zip(*np.nonzero(asked)):
+        assert tuple(matches[y, x]) == (y - 37, x - 31)
+    own = np.stack(np.mgrid[:70, :70], axis=2)
+    assert np.array_equal(matches[~asked], own[~asked])
+
+
+def test_detail_leaves_alone_what_lacks_nothing():
+    picture, hole = noise(40, 40), box((40, 40), 10, 10, 12, 12)
+    nothing = np.zeros((40, 40), bool)
+    assert with_detail(picture, hole, hole, 1.0) is picture
+    assert with_detail(picture, hole, nothing, 4.0) is picture
+    assert with_detail(picture, hole, hole, 9.0) is picture  # fewer cells than a patch is high
+    assert with_detail(picture, ~nothing, hole, 4.0) is picture
+    other = with_detail(picture, hole, hole, 4.0)
+    assert not np.array_equal(other[hole], picture[hole])
+    assert np.array_equal(other[~hole], picture[~hole])
+    assert 0 <= other.min() and other.max() <= 1
+
+
+@pytest.mark.parametrize(("known", "enough"), [((7, 7), True), ((7, 6), False), ((6, 9), False)])
+def test_a_whole_patch_must_be_known(known, enough):
+    hole = ~box((30, 30), 5, 9, *known)
+    said = curation._too_little(hole, hole)
+    assert (said is None) == enough
+    if not enough:
+        assert "no 7x7 px of the picture are known" in said
+    assert curation._too_little(~hole, np.zeros((30, 30), bool)) == "there is no hole"
+    assert curation._too_little(box((6, 40), 0, 0, 6, 3), box((6, 40), 0, 0, 6, 3))
+    corner = ~box((30, 30), 0, 23, 7, 7)  # a patch at the border is one
+    assert curation._too_little(corner, corner) is None
+
+
+def test_a_reduced_mask_holds_every_cell_with_a_share():
+    mask = box((40, 60), 13, 21, 1, 2)
+    assert np.array_equal(curation._reduced_mask(mask, (6, 4)), cells_with(mask, 4, 6))
+
+
+def test_copies_take_a_share_of_the_colors_that_lead():
+    copies, base = np.full((400, 400, 3), 0.4, np.float32), np.full((400, 400, 3), 0.8, np.float32)
+    own = box((400, 400), 100, 100, 200, 200)
+    made = curation._recolored(copies, base, own)
+    assert np.array_equal(made[~own], copies[~own])
+    np.testing.assert_allclose(made[195:205, 195:205], 0.4 + 0.3 * 0.4, atol=1e-4)
+    # At its rim, half of the Gaussian of 1/40 of the side lies outside and lacks nothing.
+    np.testing.assert_allclose(made[200, 100], 0.4 + 0.3 * 0.4 / 2, atol=3e-3)
+    steep = np.diff(made[200, 100:200, 0]).max()
+    assert steep == pytest.approx(0.12 / (10 * np.sqrt(2 * np.pi)), rel=0.05)
+
+
+def test_known_colors_are_carried_into_the_hole():
+    """A photo of one gradient: the hole continues it, whatever it held."""
+    ramp = np.linspace(0.2, 0.8, 80, dtype=np.float32)
+    photo = np.broadcast_to(ramp[None, :, None], (80, 80, 3)).copy()
+    hole = box((80, 80), 30, 30, 20, 20)
+    photo[hole] = 0
+    made = curation._carried_colors(photo, hole)
+    np.testing.assert_allclose(
+        made[hole], np.broadcast_to(ramp[None, :, None], made.shape)[hole], atol=0.02
+    )
+
+
+def choice_of(monkeypatch, texture, error, rich):
+    """(choice, trust given to the copies, led) with these scores."""
+    given = {}
+
+    def patches(led, known, hole, own, cell_px, trust, seed):
+        given.update(led=led, trust=trust, seed=seed)
+        return led
+
+    monkeypatch.setattr(curation, "unexplained", lambda *args: error)
+    monkeypatch.setattr(curation, "richness", lambda *args: rich)
+    monkeypatch.setattr(curation, "_patches", patches)
+    monkeypatch.setattr(curation, "engine_problem", lambda: None)
+    hole = box((40, 40), 12, 12, 14, 14)
+    known = (noise(40, 40) * 255).astype(np.uint8)
+    fill = np.full((40, 40, 3), 0.9, np.float32)
+    made = textured(fill, known, hole, hole, hole, texture, 2.0, seed=3)
+    assert made.scores == {"unexplained": error, "richness": rich}
+    return made, given
+
+
+@pytest.mark.parametrize(
+    ("error", "rich", "choice"),
+    [(0.04, 0.3, "detail"), (0.06, 0.3, "patches"), (0.04, 0.2, "patches")],
+)
+def test_auto_takes_the_networks_fill_where_it_is_right_and_rich(monkeypatch, error, rich, choice):
+    assert choice_of(monkeypatch, "auto", error, rich)[0].choice == choice
+    assert choice_of(monkeypatch, "patches", 0.04, 0.3)[0].choice == "patches"
+    assert choice_of(monkeypatch, "detail", 0.9, 0.1)[0].choice == "detail"
+
+
+@pytest.mark.parametrize(("error", "trust"), [(0.0, 1), (0.02, 1), (0.035, 0.5), (0.05, 0), (1, 0)])
+def test_a_network_leads_as_far_as_it_is_right(monkeypatch, error, trust):
+    made, given = choice_of(monkeypatch, "patches", error, 0.1)
+    assert given["trust"] == pytest.approx(trust, abs=1e-6) and given["seed"] == 3
+    full = choice_of(monkeypatch, "patches", 0.0, 0.1)[1]["led"]
+    none = choice_of(monkeypatch, "patches", 1.0, 0.1)[1]["led"]
+    assert np.abs(full - none).max() > 0.05
+    np.testing.assert_allclose(given["led"], trust * full + (1 - trust) * none, atol=1e-5)
+
+
+def test_large_holes_are_filled_smaller_and_get_the_photos_detail_back():
+    rng = np.random.default_rng(2)
+    photo = np.repeat(120 + rng.integers(-60, 61, (240, 240, 1)), 3, axis=2).astype(np.uint8)
+    hole = box((240, 240), 30, 30, 180, 180)
+    assert hole.sum() > 1.2**2 * curation.MAX_HOLE_PX
+    base = np.where(hole[..., None], np.float32(120 / 255), photo.astype(np.float32) / 255)
+    made = curation._patches(base, photo, hole, hole, 8.0, 0.0, 0)
+    assert made.shape == base.shape and np.array_equal(made[~hole], base[~hole])
+    grain = (photo / 255)[~hole].std()
+    assert made[hole].std() == pytest.approx(grain, rel=0.35)
+    assert made[hole].mean() == pytest.approx(120 / 255, abs=0.03)
