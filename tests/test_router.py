@@ -19,6 +19,7 @@ from inpaint_hub import (
 )
 from inpaint_hub.evaluation.methods import pipeline_digest
 from inpaint_hub.faces import find_faces
+from inpaint_hub.pipelines.routes import plan_of, with_textures
 
 ROOT = Path(__file__).parent.parent
 PHOTO = Image.open(ROOT / "examples" / "astronaut.png").convert("RGB").crop((100, 0, 400, 280))
@@ -168,6 +169,24 @@ def test_the_model_of_faces_sees_where_the_face_was_and_not_what_it_held(pipe, m
         results.append(np.array(pipe(pixels.astype(np.uint8), mask).images[0]))
     assert np.array_equal(*results)
     assert torch.equal(seen[0][0], seen[1][0]) and 0 < seen[0][1].mean() < 0.5
+
+
+def test_a_route_says_why_the_texture_was_taken():
+    """Three holes: copied where the model was lost, copied where it knew the photo, not copied."""
+    boxes = [(10, 10, 20, 20), (50, 10, 60, 20), (90, 10, 100, 20)]
+    mask = hole(*boxes)
+    plan = plan_of(None, 0, None, mask, "never")
+    part = (slice(0, mask.shape[0]), slice(0, mask.shape[1]))
+    owns = [hole(box) for box in boxes]
+    results = [("patches", {"unexplained": 0.9}), ("patches", {"unexplained": 0.01}), ("none", {})]
+    told = with_textures(plan, [((part, o), r) for o, r in zip(owns, results)], mask.shape).routes
+    told = {route.box: (route.route, route.reason.split("; ")[-1]) for route in told}
+    assert told[boxes[0]] == (
+        "texture",
+        "the model of photos misses too much of what lies around it",
+    )
+    assert told[boxes[1]] == ("texture", "sharper than the model of photos, which leads its colors")
+    assert told[boxes[2]][0] == "photos"
 
 
 @pytest.mark.parametrize("texture", ["none", "auto"])

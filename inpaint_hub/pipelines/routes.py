@@ -7,6 +7,7 @@ import numpy as np
 from inpaint_hub import crops
 from inpaint_hub.faces import MIN_FACE_PX, Face, FaceDetector, find_faces, frame_of
 from inpaint_hub.images import Picture
+from inpaint_hub.texture import TRUSTED
 
 FACES = ("auto", "always", "never")
 # A hole that hides so much of a face, and lies so far beyond its frame or leaves so little of it,
@@ -143,13 +144,16 @@ def shares(hole: crops.Hole, box: Box, frame: crops.TurnedWindow) -> tuple[float
 
 def with_textures(plan: Plan, textures: list, shape: tuple[int, int]) -> Plan:
     """The plan whose routes say where the photo's texture was better than the model of photos."""
-    copied = np.zeros(shape, bool)
-    for (part, own), (choice, _) in textures:
+    copied, known_kind = np.zeros(shape, bool), np.zeros(shape, bool)
+    for (part, own), (choice, scores) in textures:
         if choice == "patches":
             copied[part] |= own
+            known_kind[part] |= own & (scores.get("unexplained", 1) < TRUSTED)
     routes = list(plan.routes)
     for k, (route, hole) in enumerate(zip(plan.routes, plan.parts)):
         if route.route == "photos" and (copied[hole.part] & hole.own).any():
             told = "the model of photos misses too much of what lies around it"
+            if (known_kind[hole.part] & hole.own).any():
+                told = "sharper than the model of photos, which leads its colors"
             routes[k] = route._replace(route="texture", reason=f"{route.reason}; {told}")
     return plan._replace(routes=routes)
