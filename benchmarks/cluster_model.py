@@ -165,7 +165,8 @@ def of_all(cost, pictures, cores, assumed):
 
 
 def of_gpus(cost, flops, gpus, pictures, assumed, cores_of_gpu=4):
-    """The same for GPUs with so many cores each: networks on the GPU, the rest on the cores."""
+    """The same for GPUs with so many cores each, without texture and blend, which cores compute:
+    networks on the GPU, decoding and encoding on the cores."""
     rest = cost["decode"] + cost["encode"]
     each = min(assumed["gpu_flops"] / flops, cores_of_gpu / rest)
     rate = gpus * each
@@ -226,7 +227,7 @@ def report(cost, flops, assumed):
             rows.append(
                 [
                     f"{pictures:.0e}",
-                    f"{gpus} GPUs",
+                    f"{gpus} GPUs, no texture",
                     told(sum_["hours"]),
                     f"{sum_['dollars']:,.0f}",
                     *cells,
