@@ -9,7 +9,7 @@ COMMANDS = {  # name: (module with a main(argv), what it does)
     "fill": ("inpaint_hub.__main__", "fill holes in pictures, one or a folder of them"),
     "demo": ("inpaint_hub.demo.launch", "the page in the browser, and its API"),
     "train": ("inpaint_hub.training.__main__", "train a method, resume a training"),
-    "evaluate": ("inpaint_hub.evaluation.__main__", "judge pipelines and rival fillers"),
+    "evaluate": ("inpaint_hub.evaluation.__main__", "judge pipelines and baselines"),
     "convert": ("inpaint_hub.convert.__main__", "make a pipeline of other programs' weights"),
     "faces": ("inpaint_hub.faces.__main__", "cut aligned faces out of photos"),
 }
