@@ -27,6 +27,7 @@ from inpaint_hub.formats import (
     target_for,
 )
 from inpaint_hub.images import UnreadableImageError, read_images, read_masks
+from inpaint_hub.provenance import among_texts, describe
 
 BATCH_PIXELS = 64_000_000  # of one pass's pictures together: about 0.2 GB as RGB
 READERS = WRITERS = 4  # Pillow decodes and encodes outside the interpreter's lock
@@ -222,8 +223,11 @@ def read(job, invert_mask):
     return picture, hole
 
 
-def write(job, result, picture, hole, concat=False):
-    """Write the result, without touching the inputs; never leaves half a file. Returns notes."""
+def write(job, result, picture, hole, concat=False, provenance=None):
+    """Write the result, without touching the inputs; never leaves half a file. Returns notes.
+
+    provenance: see inpaint_hub.provenance; written into the file.
+    """
     notes = [*picture.notes]
     if hidden := picture.hidden_share(hole):
         notes.append(
@@ -244,7 +248,11 @@ def write(job, result, picture, hole, concat=False):
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{uuid4().hex}.partial{target.suffix}")
     try:
-        save_picture(result, partial, picture.metadata)
+        metadata = picture.metadata
+        if provenance:
+            texts = among_texts(provenance, metadata.get("text", {}))
+            metadata = {**metadata, "text": texts}
+        save_picture(result, partial, metadata)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
@@ -260,12 +268,18 @@ def side_by_side(picture, hole, result):
 
 
 def fill(pipe, pictures, holes, seed, options):
-    """Filled pictures, each of its own kind; with a seed, each as if it were the only one."""
+    """[(filled picture of its own kind, its Routes)]; with a seed, each as if it were the only
+    one."""
     generators = None
     if seed is not None:
         generators = [torch.Generator().manual_seed(seed) for _ in pictures]
     with torch.inference_mode():
-        return pipe(pictures, holes, generator=generators, output_type="native", **options).images
+        output = pipe(pictures, holes, generator=generators, output_type="native", **options)
+    routes = getattr(output, "routes", None) or []
+    return [
+        (image, [route for route in routes if route.picture == index])
+        for index, image in enumerate(output.images)
+    ]
 
 
 def fill_files(
@@ -278,6 +292,7 @@ def fill_files(
     options=None,
     concat=False,
     done=None,
+    revision=None,
 ):
     """Fill the pictures of all jobs; files that fail are reported and do not stop the others.
 
@@ -287,6 +302,7 @@ def fill_files(
         options: other arguments of the pipeline's call.
         concat: write picture, mask and result beside each other.
         done: called with a number of jobs whenever so many more are finished.
+        revision: commit of the pipeline's repository, for the files' provenance.
 
     Returns: Report.
     """
@@ -323,9 +339,19 @@ def fill_files(
                     failed(job, error)
                 else:
                     ready.append((job, *future.result()))
-            for entry, result in filled_or_failed(pipe, ready, seed, options, failed):
+            for entry, (result, routes) in filled_or_failed(pipe, ready, seed, options, failed):
                 job, picture, hole = entry
-                writing.append((job, writers.submit(write, job, result, picture, hole, concat)))
+                made = describe(
+                    pipe,
+                    revision=revision,
+                    seed=seed,
+                    coverage=hole.mean(),
+                    routes=[f"{route.route}: {route.reason}" for route in routes] or None,
+                    **options,
+                )
+                writing.append(
+                    (job, writers.submit(write, job, result, picture, hole, concat, made))
+                )
             finish(2 * batch_size)
         finish(0)
     return Report(filled, failures, time.perf_counter() - start, empty, notes)

@@ -46,6 +46,19 @@ def source_of(pipe):
     return name if is_hub_id and parts[0] != "weights" else parts[-1]
 
 
+def among_texts(notes, texts):
+    """The texts of a picture's metadata, {name: text}, with the notes among them."""
+    return {**texts, KEY: json.dumps(notes, ensure_ascii=True)}
+
+
+def _first_json(text):
+    """The JSON that the text begins with, or None."""
+    try:
+        return text[: json.JSONDecoder().raw_decode(text)[1]]
+    except ValueError:
+        return None
+
+
 def save_options(notes, file_format, exif=None):
     """Keyword arguments of PIL.Image.save that write the notes into such a file.
 
@@ -74,6 +87,8 @@ def read(image):
     text = image.info.get(KEY)
     if text is None and image.format in DESCRIBED:
         text = image.tag_v2.get(ExifTags.Base.ImageDescription)
+        if isinstance(text, str) and f"{KEY}: " in text:  # among other texts, "name: text; ..."
+            text = _first_json(text.partition(f"{KEY}: ")[2])
     if text is None:
         comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b"")
         if isinstance(comment, bytes) and comment.startswith(ASCII):
