@@ -60,12 +60,12 @@ def tiny_pipeline(seed=0, kind=Recorded):
 @contextmanager
 def served(models, **launch_options):
     """Address of the page around Models, or a pipeline."""
-    from inpaint_hub.demo.launch import LOOK
+    from inpaint_hub.demo.launch import always
     from inpaint_hub.demo.page import build_demo
 
     demo = build_demo(models)
     _, url, _ = demo.launch(
-        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LOOK, **launch_options
+        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **always(), **launch_options
     )
     try:
         yield url

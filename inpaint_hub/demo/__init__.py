@@ -3,10 +3,12 @@
 python app.py          inpaint-hub demo
 
 launch      flags, the server, and what runs before it answers
-page        components and events; page.css, names.js
-editor.*    the photo and the mask painted over it: html and js of one component
+page        which event calls which handler; layout: what stands where; page.css, names.js
+opening     handlers: photos and masks come in; rounds: fill, drafts, back and on; beyond: the rest
+sentences   what the page says; errors become sentences
+editor.*    the photo and the mask painted over it: html and js of one component, and its messages
 endpoints   the same for programs: named endpoints, MCP tools
-photos      a visitor's files: read, shown reduced, written exactly, forgotten
+photos      a visitor's files: read, shown reduced, written exactly; tidying: when they go
 filling     one request: settings checked, the pipeline called, results described
 comparison  the same hole by several methods; where several fills disagree
 outside     borders; batch: many photos; examples; models: which pipeline

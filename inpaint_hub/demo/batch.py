@@ -9,10 +9,10 @@ from PIL import Image
 
 from inpaint_hub import folders
 from inpaint_hub.demo.photos import MAX_PIXELS, Refusal
+from inpaint_hub.formats import openable_endings
 
 MAX_FILES = 200
 MAX_UNPACKED_BYTES = 1_000_000_000
-ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".avif"}
 
 
 def gathered(paths, folder):
@@ -45,7 +45,7 @@ def gathered(paths, folder):
 
 
 def _is_picture(name):
-    return Path(name).suffix.lower() in ENDINGS
+    return Path(name).suffix.lower() in openable_endings()
 
 
 def _put(folder, name, write):
@@ -67,36 +67,34 @@ def _unpack(archive, entry, target):
 
 
 def jobs_of(photos, masks, target):
-    """Jobs of inpaint_hub.folders: one mask for all, or for each photo the one of its name.
+    """(Jobs of inpaint_hub.folders, sentences about files that are no pictures): one mask for all,
+    or for each photo the one of its name, or of its name and "_mask".
 
     Raises: Refusal without photos or masks.
     """
-    pictures = sorted(p for p in photos.iterdir() if _is_picture(p.name))
-    if not pictures:
-        raise Refusal("There is no photo yet: add some, or a zip of them.")
-    found = sorted(p for p in masks.iterdir() if _is_picture(p.name))
+    notes = [f"{p.name}: no picture" for p in _files(photos) if not folders.is_picture(p)]
+    if len(notes) == len(_files(photos)):
+        raise Refusal("\n".join(["There is no photo yet: add some, or a zip of them.", *notes]))
+    found = [path for path in _files(masks) if folders.is_picture(path)]
     if not found:
         raise Refusal("There is no mask yet: add one for all photos, or one of each photo's name.")
-    jobs = []
-    stems = [p.stem for p in pictures]
-    for picture in pictures:
-        mask = found[0] if len(found) == 1 else _mask_of(picture, found)
-        name = picture.stem if stems.count(picture.stem) == 1 else picture.name
-        jobs.append(folders.Job(picture, mask, target / f"{name}_filled.png"))
-    return jobs
+    if len(found) > 1:
+        _named_as_photos(found, {folders.as_read(path.stem) for path in _files(photos)})
+    jobs, _ = folders.jobs_of(photos, found[0] if len(found) == 1 else masks, target)
+    return [j._replace(target=target / f"{j.target.stem}_filled.png") for j in jobs], notes
 
 
-def _mask_of(picture, masks):
-    """The mask of the same file name, else of the same stem; None without one.
+def _files(folder):
+    return sorted(path for path in folder.iterdir() if path.is_file())
 
-    Raises: Refusal where two fit.
-    """
-    same = [m for m in masks if m.name == picture.name]
-    same = same or [m for m in masks if m.stem in (picture.stem, f"{picture.stem}_mask")]
-    if len(same) > 1:
-        names = " and ".join(m.name for m in same)
-        raise Refusal(f"Both {names} fit “{picture.name}”: keep one of them.")
-    return same[0] if same else None
+
+def _named_as_photos(masks, stems):
+    """Take "_mask" off the masks' names where that makes them a photo's."""
+    for mask in masks:
+        stem = mask.stem.removesuffix("_mask")
+        target = mask.with_name(stem + mask.suffix)
+        if folders.as_read(stem) in stems and not target.exists():
+            mask.rename(target)
 
 
 def too_large(jobs):
@@ -117,26 +115,6 @@ def too_large(jobs):
     return small, notes
 
 
-def fill_all(pipe, jobs, options, seed, progress, invert_mask=False):
-    """folders.fill_files, with progress(files done, files in all)."""
-    done = 0
-
-    def one_more(count):
-        nonlocal done
-        done += count
-        progress(done, len(jobs))
-
-    return folders.fill_files(
-        pipe,
-        jobs,
-        batch_size=4,
-        invert_mask=invert_mask,
-        seed=seed,
-        options=options,
-        done=one_more,
-    )
-
-
 def zipped(folder, path, notes):
     """All files of the folder in one zip (stored: pictures do not shrink), and what went wrong."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
@@ -145,3 +123,10 @@ def zipped(folder, path, notes):
         if notes:
             archive.writestr("not_filled.txt", "\n".join(notes) + "\n")
     return path
+
+
+def nameless(note, work):
+    """A sentence about a file without the folder it lies in."""
+    for part in ("photos", "masks", "filled"):
+        note = note.replace(f"{work / part}/", "")
+    return note

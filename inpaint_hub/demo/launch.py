@@ -4,12 +4,14 @@ import argparse
 import os
 import sys
 import threading
+from pathlib import Path
 
 import gradio as gr
 import torch
 
 from inpaint_hub.demo.models import Models, Part, bundled_models
 from inpaint_hub.demo.page import CSS, build_demo
+from inpaint_hub.demo.tidying import tidied
 
 MAX_UPLOAD = "80mb"  # a 48 megapixel JPEG has 15 to 30
 
@@ -81,7 +83,8 @@ def has_mcp():
 
 def models_of(arguments, device):
     """Models: those that are bundled, after the one that was asked for."""
-    sources = {arguments.model: arguments.model} if arguments.model else {}
+    given = arguments.model  # a folder's name is shown, not where it lies
+    sources = {Path(given).name if Path(given).is_dir() else given: given} if given else {}
     try:
         bundled = bundled_models()
     except FileNotFoundError:
@@ -96,6 +99,9 @@ def models_of(arguments, device):
 
 def main(argv=None):
     """Start the demo; exit status 2 for flags that cannot be."""
+    # Else gradio keeps 10,000 requests for its statistics, summed up anew after each of them.
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.mcp and not has_mcp():
@@ -123,8 +129,14 @@ def launch_options(arguments):
         "share": arguments.share,
         "inbrowser": arguments.browser,
         "mcp_server": arguments.mcp or None,
-        **LOOK,
+        **always(),
     }
+
+
+def always():
+    """Keyword arguments of every launch of the page."""
+    # A new dict each time: gradio puts its own lifespan into it.
+    return {**LOOK, "app_kwargs": {"lifespan": tidied}}
 
 
 LOOK = {

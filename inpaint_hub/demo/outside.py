@@ -13,11 +13,6 @@ STATEMENT = (
 )
 
 
-def pipeline(models, name):
-    """(pipeline, what it is called)."""
-    return models.get(name), f"“{name or models.default}”"
-
-
 def pixels(size, percent):
     """(left, top, right, bottom) in px from percent of the width or height.
 

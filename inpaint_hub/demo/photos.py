@@ -8,7 +8,6 @@ import io
 import re
 import shutil
 import tempfile
-import time
 import uuid
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
@@ -80,6 +79,7 @@ class Visit:
         self.steps = []
         self.current = None  # index into steps
         self.draft = None  # a Step that is on show and not kept
+        self.compared = None  # (what the slider shows before, files of the methods compared)
         self.serial = 0
 
     def __deepcopy__(self, memo):
@@ -148,18 +148,6 @@ class Visit:
 def visits_folder():
     """Where the visits' folders lie: a new folder that only this user can read."""
     return Path(tempfile.mkdtemp(prefix="inpaint_hub_"))
-
-
-def forget_old(root, seconds):
-    """Delete the visits' folders in which nothing was written for so long."""
-    now = time.time()
-    for folder in Path(root).iterdir():
-        try:
-            newest = max((p.stat().st_mtime for p in (folder, *folder.rglob("*"))), default=0)
-        except OSError:
-            continue
-        if now - newest > seconds:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def opened(path, name="the picture"):
