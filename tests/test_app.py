@@ -1,5 +1,8 @@
 """The demo for programs: its endpoints, its messages, its files."""
 
+import asyncio
+import base64
+import io
 import json
 import re
 import shutil
@@ -363,6 +366,57 @@ def test_the_documents_calls_run_as_they_stand(address, language, program):
     done = subprocess.run([program, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "face_filled.png" in done.stdout, done.stdout
+
+
+@pytest.mark.slow
+def test_the_documents_javascript_runs_as_it_stands(address, tmp_path):
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("no node on this machine")
+    code = re.search(r"```javascript\n(.*?)```", PAGE, flags=re.DOTALL)[1]
+    install = re.search(r"`npm (install @gradio/client)`", PAGE)[1].split()
+    done = subprocess.run(["npm", *install], cwd=tmp_path, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no package from the registry: {done.stderr[-200:]}")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    (tmp_path / "fill.mjs").write_text(code.replace("http://127.0.0.1:7860", address.rstrip("/")))
+    done = subprocess.run(["node", "fill.mjs"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with urllib.request.urlopen(done.stdout.strip()) as answer:
+        result = np.array(Image.open(answer))
+    hole = np.array(Image.open(ROOT / "examples" / "face_mask.png")) > 127
+    original = np.array(Image.open(ROOT / "examples" / "face.png"))
+    assert np.array_equal(result[~hole], original[~hole])
+
+
+@pytest.mark.slow
+def test_as_an_mcp_server_its_endpoints_are_tools_that_fill(photo):
+    pytest.importorskip("mcp")
+    with served(tiny_pipeline(), mcp_server=True) as url:
+        tools, refused, answer = asyncio.run(spoken_to(f"{url}gradio_api/mcp/", photo))
+    assert {"inpaint_image_and_mask", "inpaint", "outpaint"} == set(tools)
+    parameters = tools["outpaint"].inputSchema["properties"]
+    assert "percent of the width" in parameters["left"]["description"]
+    assert "Make a photo larger" in tools["outpaint"].description
+    assert "from 0 to 100" in str(refused.content) and "Traceback" not in str(refused.content)
+    picture = next(part for part in answer.content if part.type == "image")
+    result = np.array(Image.open(io.BytesIO(base64.b64decode(picture.data))).convert("RGB"))
+    assert result.shape == (50, 105, 3)
+    assert np.array_equal(result[:, 35:], np.array(Image.open(photo)))
+
+
+async def spoken_to(address, photo):
+    """(tools by name, answer to borders that cannot be, answer to those that can)."""
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    url = "data:image/png;base64," + base64.b64encode(photo.read_bytes()).decode()
+    async with streamablehttp_client(address) as (read, write, _):
+        async with ClientSession(read, write) as session:
+            await session.initialize()
+            tools = {tool.name: tool for tool in (await session.list_tools()).tools}
+            refused = await session.call_tool("outpaint", {"photo": url, "left": 500})
+            answer = await session.call_tool("outpaint", {"photo": url, "left": 50})
+            return tools, refused, answer
 
 
 def test_gradio_is_the_pinned_one():

@@ -155,7 +155,7 @@ def test_what_serves_clusters_alone_is_no_requirement():
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
 def test_rooms_have_at_most_450_lines_and_functions_60_of_body(file):
     """Docstrings of functions aside."""
-    source, place = file.read_text("utf-8"), str(file.relative_to(PACKAGE))
+    source = file.read_text("utf-8")
     assert len(source.splitlines()) <= 450
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -31,6 +31,7 @@ from PIL import Image
 
 from inpaint_hub import provenance
 from inpaint_hub.bundled import example_file
+from inpaint_hub.demo import filling
 from inpaint_hub.demo.models import Models
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -581,16 +582,29 @@ def test_nothing_is_wider_than_the_window_and_buttons_are_large_enough(browser, 
         assert small == []
 
 
-def test_a_result_moves_nothing_on_the_page(browser, address, tmp_path):
-    with visitor(browser, address) as page:
-        without_live(page)
+PLACES = (
+    "['#fill', '#slider', '#results', '#go-on', '#history'].map((one) =>"
+    "document.querySelector(one).getBoundingClientRect().top + scrollY)"
+)
+
+
+@pytest.mark.parametrize("width", [pytest.param(1440, marks=pytest.mark.slow), 390])
+def test_drafts_results_and_errors_move_nothing_on_the_page(
+    browser, address, tmp_path, monkeypatch, width
+):
+    said_of_routes = ["The hole was filled by the model of photos: there is no face near it."]
+    monkeypatch.setattr(filling, "route_sentences", lambda told: said_of_routes)
+    with visitor(browser, address, width=width) as page:
         upload(page, photo_file(tmp_path, (300, 200)))
+        before = page.evaluate(PLACES)
         draw(page)
-        places = (
-            "['#fill', '#slider', '#results', '#go-on', '#history'].map((one) =>"
-            "document.querySelector(one).getBoundingClientRect().top + scrollY)"
-        )
-        before = page.evaluate(places)
+        page.wait_for_function("document.querySelector('#draft p').textContent !== ''")
+        assert page.evaluate(PLACES) == pytest.approx(before, abs=1)
         press_fill(page)
         page.wait_for_function("document.querySelectorAll('#history img').length === 2")
-        assert page.evaluate(places) == pytest.approx(before, abs=1)
+        assert page.evaluate(PLACES) == pytest.approx(before, abs=1)
+        page.locator("#live input").uncheck()
+        page.click("[data-part=clear]")
+        start_fill(page)
+        said(page, "Nothing is painted yet")
+        assert page.evaluate(PLACES) == pytest.approx(before, abs=1)

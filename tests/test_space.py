@@ -1,5 +1,6 @@
 """The demo from nothing but a Space's files, and from the wheel; without network."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -92,6 +93,29 @@ def test_a_folder_with_a_spaces_files_alone_answers_without_network(tmp_path):
         shutil.copytree(ROOT / name, space / name)
     shutil.copytree(ROOT / "weights" / DETECTOR, space / "weights" / DETECTOR)
     with running([sys.executable, "app.py"], space, environment(tmp_path)) as address:
+        answers(address)
+
+
+def test_what_the_dockerfile_copies_answers_to_its_command_without_network(tmp_path):
+    """Docker's own steps, in a fresh folder; the packages are those of this environment."""
+    image = tmp_path / "image"
+    image.mkdir()
+    settings, command = {}, None
+    for line in (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "COPY":
+            *sources, target = [one for one in rest.split() if not one.startswith("--")]
+            for source in sources:
+                place = image / (target if target not in (".", "./") else source)
+                copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+                copy(ROOT / source, place)
+        elif word == "ENV":
+            settings |= dict(pair.split("=", 1) for pair in rest.split())
+        elif word == "CMD":
+            command = json.loads(rest)
+    assert settings["GRADIO_SERVER_NAME"] == "0.0.0.0" and command[0] == "python"
+    env = environment(tmp_path, GRADIO_SERVER_NAME=settings["GRADIO_SERVER_NAME"])
+    with running([sys.executable, *command[1:]], image, env) as address:
         answers(address)
 
 
