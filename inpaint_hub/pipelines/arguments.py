@@ -1,10 +1,13 @@
 """What a pipeline may be called with."""
 
+import warnings
 from numbers import Integral, Real
 
+import numpy as np
 import torch
 
 from inpaint_hub.blending import BLENDS
+from inpaint_hub.images import Picture, PictureLike
 from inpaint_hub.texture import TEXTURES
 
 MOST_CONTEXT = 100  # times a hole's size: beyond lies the whole picture
@@ -80,3 +83,16 @@ def chosen_noise(
     if noise_mode is not None:
         return noise_mode
     return "random" if samples > 1 or generator is not None else "const"
+
+
+def warn_of_hidden(given: PictureLike, pictures: list[Picture], holes: list[np.ndarray]) -> None:
+    """Warn where a fill will not be seen; who opened a file (as a Picture) says it there."""
+    if isinstance(given[0] if isinstance(given, list) and given else given, Picture):
+        return
+    for index, pair in enumerate(zip(pictures, holes)):
+        if hidden := Picture.hidden_share(*pair):
+            warnings.warn(
+                f"{hidden:.0%} of the hole in picture {index} is fully transparent: the fill is "
+                'there, but not to be seen; give image.convert("RGB") to see it',
+                stacklevel=4,
+            )

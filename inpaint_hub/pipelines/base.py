@@ -1,6 +1,5 @@
 """InpaintPipeline: preprocess -> encode -> generate -> composite, for any encoder and generator."""
 
-import warnings
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -18,7 +17,7 @@ from inpaint_hub.images import (
     to_tensor,
     write_pictures,
 )
-from inpaint_hub.pipelines.arguments import check_arguments, chosen_noise
+from inpaint_hub.pipelines.arguments import check_arguments, chosen_noise, warn_of_hidden
 from inpaint_hub.pipelines.repository import HubPipeline, woken
 from inpaint_hub.pipelines.windows import (
     PreparedInputs,
@@ -52,19 +51,6 @@ class InpaintOutput(BaseOutput):
     images: list | np.ndarray | torch.Tensor | tuple
     generated: torch.Tensor | None
     textures: list | None = None
-
-
-def warn_of_hidden(given: PictureLike, pictures: list[Picture], holes: list[np.ndarray]) -> None:
-    """Warn where a fill will not be seen; who opened a file (as a Picture) says it there."""
-    if isinstance(given[0] if isinstance(given, list) and given else given, Picture):
-        return
-    for index, pair in enumerate(zip(pictures, holes)):
-        if hidden := Picture.hidden_share(*pair):
-            warnings.warn(
-                f"{hidden:.0%} of the hole in picture {index} is fully transparent: the fill is "
-                'there, but not to be seen; give image.convert("RGB") to see it',
-                stacklevel=4,
-            )
 
 
 class InpaintPipeline(HubPipeline):
