@@ -79,18 +79,24 @@ def grid(rows, side):
 
 
 def card_picture(folder, side=192):
-    """An example masked, filled (gp) and as it was; of a generator, pictures of the first seeds."""
-    if not (folder / "encoder").is_dir():
+    """An example masked, filled (gp; a model of photos with their texture) and as it was; of a
+    generator, pictures of the first seeds."""
+    if (folder / "gan").is_dir() and not (folder / "encoder").is_dir():
         pipe = StyleGAN2Pipeline.from_pretrained(folder)
         draws = [torch.Generator().manual_seed(seed) for seed in range(6)]
         pictures = [pipe(truncation_psi=0.7, generator=draw).images[0] for draw in draws]
         return grid([[np.asarray(picture) for picture in pictures]], side)
     pipe = load_pipeline(folder)
-    photo = "rocket.jpg" if "scenes" in folder.name else "face.png"
+    photo = "face.png" if "faces" in folder.name else "rocket.jpg"
+    options = {"context": 1, "texture": "auto"} if "photos" in folder.name else {}
     pixels = square(photo)
     given = Image.open(ROOT / "examples" / EXAMPLES[photo]).convert("L")
     mask = np.asarray(ImageOps.fit(given, pixels.shape[1::-1])) > 127
-    pictures = [masked_picture(pixels, mask), filled(pipe, pixels, mask, blend="gp"), pixels]
+    pictures = [
+        masked_picture(pixels, mask),
+        filled(pipe, pixels, mask, blend="gp", **options),
+        pixels,
+    ]
     shown = [Image.fromarray(p).resize((side, side), Image.Resampling.LANCZOS) for p in pictures]
     return make_image_grid(shown, rows=1, cols=len(shown))
 

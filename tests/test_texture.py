@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 
 from inpaint_hub import PSPEncoder, PSPPipeline
 from inpaint_hub.stylegan2 import StyleGAN2Generator
@@ -111,6 +112,28 @@ def test_copies_are_led_by_the_mean_of_two_drafts_at_half_the_size(monkeypatch):
     middle = guides[2][22:26, 28:32, 0] * 2
     assert np.allclose(middle, 60 / 255, atol=0.01)  # the mean of 40 and 80
     assert weights[1:] == (curation.DRAFT_WEIGHT, curation.GUIDE_WEIGHT)
+
+
+def energy(picture, where):
+    fine = picture - ndimage.gaussian_filter(picture, (1, 1, 0))
+    return float((fine[where] ** 2).mean())
+
+
+@pytest.mark.parametrize(("softness", "gain"), [(1.25, 1.25), (4.0, 1.3), (0.5, 1.0)])
+def test_a_fill_becomes_as_fine_as_what_lies_around_it(softness, gain):
+    """Grain divided by `softness` in the hole: raised to that around it, by no more than 1.3."""
+    rng = np.random.default_rng(1)
+    grain = rng.normal(0, 0.05, (96, 96, 3)).astype(np.float32)
+    hole = box((96, 96), 28, 28, 40, 40)
+    picture = np.float32(0.5) + np.where(hole[..., None], grain / np.float32(softness), grain)
+    made = curation.as_fine_as_around(picture, hole, hole)
+    assert (made[~hole] == picture[~hole]).all()
+    inner = box((96, 96), 32, 32, 32, 32)
+    fine = picture - ndimage.gaussian_filter(picture, (1, 1, 0))
+    added = (made - picture)[inner]
+    assert np.allclose(added, (gain - 1) * fine[inner], atol=0.05 * np.abs(fine[inner]).max())
+    if softness == 1.25:
+        assert energy(made, inner) > 1.3 * energy(picture, inner)
 
 
 def test_copies_take_half_of_the_low_frequencies_of_the_colors():

@@ -8,7 +8,7 @@ from inpaint_hub.pipelines.auto import load_pipeline
 from inpaint_hub.pipelines.router import AutoInpaintPipeline
 
 # Bundled folders. They are pipelines of their own, so that no weights are stored twice.
-BUNDLE = {"faces": "dualpath-faces-128", "photos": "invertfill-scenes-128"}
+BUNDLE = {"faces": "dualpath-faces-128", "photos": "photos-128"}
 DETECTOR = "face-detector"
 
 

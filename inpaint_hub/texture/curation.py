@@ -28,6 +28,9 @@ DRAFT_WEIGHT = 0.02  # of the height's distance beside that of patches, in one o
 GUIDE_WEIGHT = 0.05  # of the drafts' colors' distance beside that of patches; 0.15 gained nothing
 COLOR_SHARE = 0.5  # of the low frequencies of those colors that copies take over
 COLOR_SIGMA = 1 / 40  # of the crop's longer side
+RING_PX = 16  # around a hole, where what is fine is measured
+FINE_SIGMA_PX = 1.0  # what is finer loses by the engine's votes, which are means of patches
+MOST_GAIN = 1.3  # by which it is raised to what the hole's surroundings have
 RIM_SIGMA = 1 / 80  # known colors are softened so much before they are carried into the hole
 
 
@@ -72,7 +75,8 @@ def textured(fill, known, hole, own, covered, texture, cell_px, blend="gp", seed
     share = NETWORK_SHARE * trust
     colors = _carried_colors(photo, hole) * (1 - share) + base * share
     colors = np.where(hole[..., None], colors, photo).astype(np.float32)
-    return Textured(_patches(colors, known, hole, own, seed), "patches", scores)
+    copies = as_fine_as_around(_patches(colors, known, hole, own, seed), hole, own)
+    return Textured(copies, "patches", scores)
 
 
 def _carried_colors(photo, hole):
@@ -147,6 +151,20 @@ def _drafted(colors, hole, own, seed):
     mean = np.mean(drafts, axis=0, dtype=np.float32) / 255
     mean = np.clip(resized(mean, own.shape[::-1], BICUBIC), 0, 1)
     return np.where(own[..., None], mean, colors).astype(np.float32)
+
+
+def as_fine_as_around(picture, hole, own):
+    """float32 [H,W,3]: the picture, known pixels and a fill, whose finest octave in `own` has the
+    energy of the known pixels around it, as far as MOST_GAIN goes; never less than it had."""
+    fine = picture - ndimage.gaussian_filter(picture, (FINE_SIGMA_PX, FINE_SIGMA_PX, 0))
+    ring = ndimage.maximum_filter(own, size=2 * RING_PX + 1) & ~hole
+    inner = own & ~ndimage.maximum_filter(~own, size=5)  # its rim is as fine as what it meets
+    if not ring.any() or not inner.any():
+        return picture
+    quiet = (0.5 / 255) ** 2
+    ratio = ((fine[ring] ** 2).mean() + quiet) / ((fine[inner] ** 2).mean() + quiet)
+    gain = np.float32(np.clip(np.sqrt(ratio), 1, MOST_GAIN))
+    return np.where(own[..., None], np.clip(picture + (gain - 1) * fine, 0, 1), picture)
 
 
 def _reduced(picture, hole, own, factor):

@@ -226,15 +226,25 @@ def faces128_dualpath_projected():
 
 def photos128_feedforward():
     """Dual-path's feed-forward path alone for photos of any kind, from random crops of many sizes,
-    starting from the path of a Dual-path trained on other pictures.
+    starting from the path of a Dual-path trained on other pictures. It is to be right in color, as
+    texture comes from the photo: no adversary, no style loss.
 
     python train_accelerate.py --preset photos128_feedforward --train_data_dir PHOTOS,SCENES
         --pretrained_model_name_or_path weights/dualpath-faces-128
         --output_dir runs/photos128 --perceptual_network squeezenet1_1.safetensors
     """
     return {
-        **faces128_dualpath_projected(),
+        **faces128_dualpath(),
         "method": "feedforward",
+        "adversarial_weight": 0.0,
+        "style_weight": 0.0,
+        "learning_rate": 1e-3,
+        "lr_scheduler": "constant",
+        "lr_warmup_steps": 50,
+        "tail_fraction": 0.25,
+        "tail_shape": "cosine",
+        "ema_decay": 0.998,
+        "max_train_steps": 3600,
         "center_crop": False,
         "crop_scale_min": 0.4,
     }
