@@ -379,7 +379,9 @@ def test_the_documents_javascript_runs_as_it_stands(address, tmp_path):
         pytest.skip(f"no package from the registry: {done.stderr[-200:]}")
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     (tmp_path / "fill.mjs").write_text(code.replace("http://127.0.0.1:7860", address.rstrip("/")))
-    done = subprocess.run(["node", "fill.mjs"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        ["node", "fill.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     with urllib.request.urlopen(done.stdout.strip()) as answer:
         result = np.array(Image.open(answer))
