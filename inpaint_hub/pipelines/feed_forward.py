@@ -1,9 +1,15 @@
 """Dual-path's feed-forward path alone, as a pipeline: no generator, no inversion (SPEC B3)."""
 
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
 import torch
 
 from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.pipelines.base import InpaintPipeline
+from inpaint_hub.pipelines.windows import fills_of
 from inpaint_hub.stylegan2 import FWLatent
 
 
@@ -11,7 +17,8 @@ class FeedForwardPipeline(InpaintPipeline):
     """Fills holes by the auto-encoder of Dual-path (CVPR 2022) alone, without the inversion that
     advises it there: its ablation arm, and a model for pictures no generator knows.
 
-    It has one answer to a hole: `variation` and `noise_mode` change nothing.
+    It has one answer to a hole: `variation` and `noise_mode` change nothing. texture="auto" is
+    "patches": it was shown what lies around the hole, so that its being right there tells nothing.
     """
 
     model_cpu_offload_seq = "inpainter"
@@ -58,3 +65,10 @@ class FeedForwardPipeline(InpaintPipeline):
         truncation_psi: float = 1.0,
     ) -> dict:
         return {"generated": self.inpainter(masked_image, mask)}
+
+    def fills(self, *arguments: Any, **options: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """As InpaintPipeline's; texture: see the class."""
+        given = inspect.signature(fills_of).bind(*arguments, **options)
+        if given.arguments.get("texture") == "auto":
+            given.arguments["texture"] = "patches"
+        return fills_of(*given.args, **given.kwargs)
