@@ -404,7 +404,7 @@ def test_psp_and_lahiri_over_two_micro_batches(place, tmp_path, method_name):
             self.logs = logs
 
     silent = Silent()
-    run.optimize(training_batches(*arguments), silent, silent, silent)
+    run.take_step(training_batches(*arguments), silent, silent, silent)
     assert run.progress.step == 1
     maker.check(loss)
 
