@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from inpaint_hub import PSPEncoder, PSPPipeline
 from inpaint_hub.stylegan2 import StyleGAN2Generator
-from inpaint_hub.texture import copied, curation, with_detail
+from inpaint_hub.texture import copied, curation, patches, with_detail
 from inpaint_hub.texture.detail import match_cells, resized
 from inpaint_hub.texture.guide import color_features, height_features, richness, unexplained
 
@@ -96,22 +96,38 @@ def test_copies_are_led_by_the_mean_of_two_drafts_at_half_the_size(monkeypatch):
     """The engine recorded: two drafts, then the copies, whose guide is the drafts' mean."""
     calls = []
 
-    def engine(pixels, hole, own, seed, guide, weight):
-        calls.append((pixels.shape[:2], seed, guide, weight))
-        made = pixels.copy()
-        made[own] = (40, 80)[len(calls) % 2] if len(calls) < 3 else 60
+    def engine(guides, pixels, hole, own, seed, weight):
+        calls.append((guides, pixels.shape[:2], seed, weight))
+        made = [pixels.copy() for _ in guides]
+        for picture, value in zip(made, (40, 80)):
+            picture[own] = value
         return made
 
-    monkeypatch.setattr(curation, "copied", engine)
+    def copied(pixels, hole, own, seed, guide, weight):
+        return engine([guide], pixels, hole, own, seed, weight)[0]
+
+    monkeypatch.setattr(curation, "copied_by_each", engine)
+    monkeypatch.setattr(curation, "copied", copied)
     hole = box((48, 64), 16, 20, 16, 20)
     colors = np.full((48, 64, 3), 0.5, np.float32)
     curation._led_copies(np.full((48, 64, 3), 128, np.uint8), colors, hole, hole, 6)
-    sizes, seeds, guides, weights = zip(*calls)
-    assert sizes == ((24, 32), (24, 32), (48, 64)) and seeds == (6, 7, 6)
-    assert guides[0] is None and (guides[1] == height_features((24, 32))).all()
-    middle = guides[2][22:26, 28:32, 0] * 2
+    (drafts, *of_drafts), ([guide], *of_copies) = calls
+    assert of_drafts == [(24, 32), 6, curation.DRAFT_WEIGHT]
+    assert of_copies == [(48, 64), 6, curation.GUIDE_WEIGHT]
+    assert drafts[0] is None and (drafts[1] == height_features((24, 32))).all()
+    middle = guide[22:26, 28:32, 0] * 2
     assert np.allclose(middle, 60 / 255, atol=0.01)  # the mean of 40 and 80
-    assert weights[1:] == (curation.DRAFT_WEIGHT, curation.GUIDE_WEIGHT)
+
+
+def test_copies_by_each_guide_are_what_each_gives_alone():
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    hole = box((48, 64), 16, 20, 16, 20)
+    guides = [None, height_features((48, 64))]
+    together = patches.copied_by_each(guides, picture, hole, hole, 5, 0.5)
+    alone = [patches.copied(picture, hole, hole, 5, guide, 0.5) for guide in guides]
+    assert all((a == b).all() for a, b in zip(together, alone))
+    assert (together[0] != together[1]).any()
 
 
 def energy(picture, where):

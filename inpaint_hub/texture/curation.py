@@ -11,7 +11,7 @@ from inpaint_hub import crops
 from inpaint_hub.blending import blend_fill
 from inpaint_hub.texture.detail import resized, with_detail
 from inpaint_hub.texture.guide import color_features, height_features, richness, unexplained
-from inpaint_hub.texture.patches import PATCH_RADIUS_PX, copied, engine_problem
+from inpaint_hub.texture.patches import PATCH_RADIUS_PX, copied, copied_by_each, engine_problem
 
 BICUBIC, BOX = Image.Resampling.BICUBIC, Image.Resampling.BOX
 TEXTURES = ("none", "detail", "patches", "auto")
@@ -144,10 +144,7 @@ def _drafted(colors, hole, own, seed):
     if _too_little(small_hole, small_own):
         return colors
     guides = (None, height_features(small_own.shape))
-    drafts = [
-        copied(pixels, small_hole, small_own, seed ^ k, guide, DRAFT_WEIGHT)
-        for k, guide in enumerate(guides)
-    ]
+    drafts = copied_by_each(guides, pixels, small_hole, small_own, seed, DRAFT_WEIGHT)
     mean = np.mean(drafts, axis=0, dtype=np.float32) / 255
     mean = np.clip(resized(mean, own.shape[::-1], BICUBIC), 0, 1)
     return np.where(own[..., None], mean, colors).astype(np.float32)
