@@ -62,7 +62,7 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'inpaint_hub' has no attribute {name!r}; it has {__all__}")
     value = getattr(import_module(f"inpaint_hub.{_HOMES[name]}"), name)
@@ -70,5 +70,5 @@ def __getattr__(name):
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -12,7 +12,7 @@ KEPT_BYTES = 1 << 30  # free memory at the heap's end that is not given back
 SPARE_BYTES = 64 << 20  # taken in addition whenever the heap grows
 
 
-def tune_allocator():
+def tune_allocator() -> bool:
     """Raise the thresholds of glibc's malloc in this process; returns whether that was possible.
 
     By default glibc maps every block above 32 MB anew and unmaps it when it is freed: the kernel

@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 
 
-def bundled_folder(kind, name=""):
+def bundled_folder(kind: str, name: str = "") -> Path:
     """Folder `weights` or `examples`, or one in it.
 
     Raises: FileNotFoundError that says where else to get it.
@@ -21,11 +21,11 @@ def bundled_folder(kind, name=""):
     )
 
 
-def weights_folder(name):
+def weights_folder(name: str) -> Path:
     """Folder of a bundled pipeline, as load_pipeline takes it."""
     return bundled_folder("weights", name)
 
 
-def example_file(name):
+def example_file(name: str) -> Path:
     """Path of one of the example photos or masks."""
     return bundled_folder("examples", name)

@@ -15,12 +15,12 @@ COMMANDS = {  # name: (module with a main(argv), what it does)
 }
 
 
-def usage():
+def usage() -> str:
     rows = [f"  {name:<9} {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(["usage: inpaint-hub COMMAND [--help] ...", "", *rows])
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Exit status of the command; 2 for one that there is not."""
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv[:1] in (["--help"], ["-h"]) or not argv:

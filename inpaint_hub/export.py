@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from inpaint_hub.compositing import composite, mask_out
-from inpaint_hub.pipelines import load_pipeline
+from inpaint_hub.pipelines import InpaintPipeline, load_pipeline
 from inpaint_hub.pipelines.search import SearchPipeline
 
 OPSET = 18
@@ -26,7 +26,7 @@ INPUTS, OUTPUTS = ("image", "mask"), ("composite",)
 class Fill(nn.Module):
     """A pipeline's fill of whole windows as one module, in fp32 and with constant noise."""
 
-    def __init__(self, pipeline):
+    def __init__(self, pipeline: InpaintPipeline) -> None:
         super().__init__()
         if isinstance(pipeline, SearchPipeline):
             raise ValueError(
@@ -45,7 +45,7 @@ class Fill(nn.Module):
         self.pipeline = type(pipeline)(**networks)
         self.resolution = pipeline.resolution
 
-    def forward(self, image, mask):
+    def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         hole = mask > 0.5
         mask = hole.to(image.dtype)
         masked_image = mask_out(image * 2 - 1, mask)
@@ -54,7 +54,7 @@ class Fill(nn.Module):
         return composite(image, (generated / 2 + 0.5).clamp(0, 1), mask)
 
 
-def export_onnx(pipeline, file, opset=OPSET):
+def export_onnx(pipeline: InpaintPipeline, file: str | Path, opset: int = OPSET) -> Fill:
     """Write `file`; returns the Fill it holds, to compare with.
 
     Raises: ValueError for pipelines that search, and for an opset below 18; ModuleNotFoundError
@@ -85,7 +85,7 @@ def export_onnx(pipeline, file, opset=OPSET):
     return fill
 
 
-def check_onnx(fill, file, count=3, seed=0):
+def check_onnx(fill: Fill, file: str | Path, count: int = 3, seed: int = 0) -> float:
     """Largest difference between the file, run by onnxruntime, and PyTorch, over `count` random
     pictures and holes in one batch.
 
@@ -105,7 +105,7 @@ def check_onnx(fill, file, count=3, seed=0):
     return (torch.from_numpy(found) - expected).abs().max().item()
 
 
-def build_parser():
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m inpaint_hub.export",
         description="Write a pipeline as one ONNX file: image, mask -> composite.",
@@ -120,7 +120,7 @@ def build_parser():
     return parser
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Exit status 0 when written and, with --check, within 1e-4 of PyTorch; 1 when not within; 2
     for what cannot be exported."""
     parser = build_parser()

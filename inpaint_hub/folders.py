@@ -8,9 +8,10 @@ import os
 import time
 import unicodedata
 from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -26,10 +27,11 @@ from inpaint_hub.formats import (
     save_picture,
     target_for,
 )
-from inpaint_hub.images import UnreadableImageError, read_images, read_masks
+from inpaint_hub.images import Picture, UnreadableImageError, read_images, read_masks
 from inpaint_hub.provenance import among_texts, describe
 
 BATCH_PIXELS = 64_000_000  # of one pass's pictures together: about 0.2 GB as RGB
+Filled = Image.Image | np.ndarray  # as Picture.fill returns it for a file
 READERS = WRITERS = 4  # Pillow decodes and encodes outside the interpreter's lock
 
 
@@ -51,24 +53,27 @@ class Report(NamedTuple):
     pictures whose masks select nothing; notes: what was done but not as might be thought."""
 
     filled: int
-    failures: list
+    failures: list[str]
     seconds: float
-    empty: list
-    notes: list
+    empty: list[str]
+    notes: list[str]
 
 
-def is_done(job):
+Ready = tuple[Job, Picture, np.ndarray]  # a job, its picture and its hole
+
+
+def is_done(job: Job) -> bool:
     """Whether its result is there; files are put in place complete or not at all."""
     return any(job.target.with_suffix(ending).is_file() for ending in (job.target.suffix, ".tif"))
 
 
-def is_picture(path):
+def is_picture(path: Path) -> bool:
     """Whether the name is that of a picture file; those that begin with a dot are other programs'
     notes."""
     return path.suffix.lower() in openable_endings() and path.name[0] != "." and path.is_file()
 
 
-def jobs_of(image, mask, output):
+def jobs_of(image: Path, mask: Path, output: Path) -> tuple[list[Job], list[str]]:
     """([Job], names of what is left out of the folder), from files or folders.
 
     A mask belongs to the picture of the same file name, else to the one of the same stem; spelling
@@ -118,7 +123,7 @@ def jobs_of(image, mask, output):
     return jobs, left_out
 
 
-def pictures_of(folder, output):
+def pictures_of(folder: Path, output: Path) -> tuple[list[Path], list[str]]:
     """(picture files, names of everything else but the output folder and names with a dot).
 
     Raises: FileNotFoundError where there is no picture.
@@ -138,7 +143,7 @@ def pictures_of(folder, output):
     return pictures, others
 
 
-def result_names(pictures):
+def result_names(pictures: list[Path]) -> list[str]:
     """What each result is called, without ending: the picture's stem where that is one picture's
     alone, else its whole name, "a.jpg" and "a.png"."""
     names = [path.stem for path in pictures]
@@ -150,12 +155,12 @@ def result_names(pictures):
         names = [p.name if clash else n for n, p, clash in zip(names, pictures, clashing)]
 
 
-def as_read(name):
+def as_read(name: str) -> str:
     """Equal for names that a person would call equal."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def masks_for(pictures, masks):
+def masks_for(pictures: list[Path], masks: list[Path]) -> list[tuple[Path | None, str]]:
     """[(mask, "") or (None, why there is none)], one for each picture."""
     by_name, by_stem = defaultdict(list), defaultdict(list)
     for mask in masks:
@@ -174,7 +179,7 @@ def masks_for(pictures, masks):
     return [_one_mask(picture, fitting, i) for i, picture in enumerate(pictures)]
 
 
-def _one_mask(picture, fitting, index):
+def _one_mask(picture: Path, fitting: list[list[Path]], index: int) -> tuple[Path | None, str]:
     found = fitting[index]
     if not found:
         return None, f"no mask named {picture.stem}.* in the folder of masks"
@@ -188,7 +193,7 @@ def _one_mask(picture, fitting, index):
     return found[0], ""
 
 
-def batches_of(jobs, sizes, batch_size):
+def batches_of(jobs: list[Job], sizes: Iterable[int], batch_size: int) -> list[list[Job]]:
     """Lists of at most batch_size jobs and BATCH_PIXELS pixels, small pictures first."""
     batches, pixels = [], 0
     for size, job in sorted(zip(sizes, jobs), key=lambda pair: pair[0]):
@@ -200,7 +205,7 @@ def batches_of(jobs, sizes, batch_size):
     return batches
 
 
-def read(job, invert_mask):
+def read(job: Job, invert_mask: bool) -> tuple[Picture, np.ndarray]:
     """(Picture, its hole, bool [H,W]).
 
     Raises: FileNotFoundError without a mask; EmptyMaskError; ValueError for what inpaint_hub.images
@@ -223,7 +228,14 @@ def read(job, invert_mask):
     return picture, hole
 
 
-def write(job, result, picture, hole, concat=False, provenance=None):
+def write(
+    job: Job,
+    result: Filled,
+    picture: Picture,
+    hole: np.ndarray,
+    concat: bool = False,
+    provenance: dict[str, Any] | None = None,
+) -> list[str]:
     """Write the result, without touching the inputs; never leaves half a file. Returns notes.
 
     provenance: see inpaint_hub.provenance; written into the file.
@@ -259,7 +271,7 @@ def write(job, result, picture, hole, concat=False, provenance=None):
     return notes
 
 
-def side_by_side(picture, hole, result):
+def side_by_side(picture: Picture, hole: np.ndarray, result: Filled) -> Image.Image:
     """PIL.Image, RGB: picture, mask and result beside each other."""
     shown = np.repeat((hole * np.uint8(255))[..., None], 3, axis=2)
     return Image.fromarray(
@@ -267,7 +279,13 @@ def side_by_side(picture, hole, result):
     )
 
 
-def fill(pipe, pictures, holes, seed, options):
+def fill(
+    pipe: Callable[..., Any],
+    pictures: list[Picture],
+    holes: list[np.ndarray],
+    seed: int | None,
+    options: dict[str, Any],
+) -> list[tuple[Filled, list[Any]]]:
     """[(filled picture of its own kind, its Routes)]; with a seed, each as if it were the only
     one."""
     generators = None
@@ -283,17 +301,17 @@ def fill(pipe, pictures, holes, seed, options):
 
 
 def fill_files(
-    pipe,
-    jobs,
+    pipe: Callable[..., Any],
+    jobs: list[Job],
     *,
-    batch_size=8,
-    invert_mask=False,
-    seed=None,
-    options=None,
-    concat=False,
-    done=None,
-    revision=None,
-):
+    batch_size: int = 8,
+    invert_mask: bool = False,
+    seed: int | None = None,
+    options: dict[str, Any] | None = None,
+    concat: bool = False,
+    done: Callable[[int], object] | None = None,
+    revision: str | None = None,
+) -> Report:
     """Fill the pictures of all jobs; files that fail are reported and do not stop the others.
 
     Args:
@@ -310,12 +328,12 @@ def fill_files(
     failures, empty, notes, filled, writing = [], [], [], 0, deque()
     options, done = options or {}, done or (lambda count: None)
 
-    def failed(job, error):
+    def failed(job: Job, error: BaseException) -> None:
         told = empty if isinstance(error, EmptyMaskError) else failures
         told.append(f"{job.picture}: {error if str(error) else type(error).__name__}")
         done(1)
 
-    def finish(pending):
+    def finish(pending: int) -> None:
         nonlocal filled
         while len(writing) > pending:
             job, future = writing.popleft()
@@ -357,7 +375,13 @@ def fill_files(
     return Report(filled, failures, time.perf_counter() - start, empty, notes)
 
 
-def filled_or_failed(pipe, ready, seed, options, failed):
+def filled_or_failed(
+    pipe: Callable[..., Any],
+    ready: list[Ready],
+    seed: int | None,
+    options: dict[str, Any],
+    failed: Callable[[Job, BaseException], None],
+) -> list[tuple[Ready, tuple[Filled, list[Any]]]]:
     """[((job, Picture, hole), result)] of a batch; if it fails as one, picture by picture."""
     if not ready:
         return []

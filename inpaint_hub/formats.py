@@ -10,11 +10,13 @@ import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
 from inpaint_hub.images import (
+    Picture,
     UnreadableImageError,
     from_pil,
     orientation_of,
@@ -24,6 +26,7 @@ from inpaint_hub.images import (
     upright,
 )
 
+Source = str | Path | bytes | bytearray | IO[bytes]  # an image file
 # Modes that come back from a file of this ending with the same values.
 HOLDS = {
     ".png": ("1", "L", "LA", "RGB", "RGBA", "I;16"),
@@ -45,7 +48,7 @@ FILTER_UP = 2
 TIFF_METADATA = {"dpi", "icc_profile", "exif", "xmp", "text"}
 
 
-def openable_endings():
+def openable_endings() -> set[str]:
     """Endings of the files that Pillow reads by itself, as ".png"."""
     Image.init()
     outside = ("PDF", "EPS", "WMF", "GRIB", "BUFR", "HDF5", "MPEG")  # written only, or by helpers
@@ -56,7 +59,7 @@ def openable_endings():
     }
 
 
-def open_picture(source):
+def open_picture(source: Source) -> Picture:
     """The upright Picture of an image file's first frame, decoded.
 
     source: path, encoded bytes, or open binary file. RGB, RGBA and LA of 16 bits a channel are read
@@ -90,7 +93,7 @@ def open_picture(source):
     return replace(picture, notes=(*notes, *picture.notes))
 
 
-def pixels_in(source):
+def pixels_in(source: Source) -> int:
     """Number of pixels by the file's header; 0 for what cannot be read."""
     try:
         with Image.open(source) as image:
@@ -99,7 +102,7 @@ def pixels_in(source):
         return 0
 
 
-def _frames(image):
+def _frames(image: Image.Image) -> int:
     """Number of frames or pages; a Photoshop file's layers are none, it shows them together."""
     try:
         return 1 if image.format == "PSD" else getattr(image, "n_frames", 1)
@@ -108,7 +111,7 @@ def _frames(image):
         return 1
 
 
-def _second_pass(image):
+def _second_pass(image: Image.Image) -> tuple[str, str] | None:
     """(mode, raw mode) in which the second bytes of 16-bit channels are read; None for what Pillow
     reads whole at once."""
     if image.format not in ("PNG", "TIFF") or not image.tile:
@@ -120,7 +123,7 @@ def _second_pass(image):
     return (image.mode, SECOND_BYTE[raw]) if raw in SECOND_BYTE else None
 
 
-def _decoded(source, mode, raw):
+def _decoded(source: Source, mode: str, raw: str) -> tuple[str, np.ndarray]:
     """(mode, what the decoder finds when it reads the file's pixels in that raw mode, upright)."""
     if hasattr(source, "seek"):
         source.seek(0)
@@ -135,7 +138,9 @@ def _decoded(source, mode, raw):
         return mode, np.array(image)
 
 
-def _deepened(picture, second, keyed):
+def _deepened(
+    picture: Picture, second: tuple[str, np.ndarray], keyed: tuple[int, ...] | None
+) -> Picture:
     """The picture with uint16 values. second: as _decoded's; keyed: the color that is transparent,
     which stays a note, as in the file."""
     mode, other = second
@@ -158,7 +163,7 @@ def _deepened(picture, second, keyed):
     )
 
 
-def target_for(path, result):
+def target_for(path: Path, result: Image.Image | np.ndarray) -> Path:
     """`path`, with another ending where its own does not hold the result to the bit."""
     if isinstance(result, np.ndarray):
         fitting = [".png"]
@@ -170,14 +175,16 @@ def target_for(path, result):
     return path if path.suffix.lower() in fitting else path.with_suffix(fitting[0])
 
 
-def not_held(path, metadata):
+def not_held(path: str | Path, metadata: dict[str, Any]) -> list[str]:
     """Names of the metadata that save_picture leaves out for want of a place in the format."""
     ending = Path(path).suffix.lower()
     held = {".bmp": {"dpi"}, ".png": set(metadata)}.get(ending, TIFF_METADATA)
     return sorted(set(metadata) - held - {"transparency"})
 
 
-def save_picture(result, path, metadata):
+def save_picture(
+    result: Image.Image | np.ndarray, path: str | Path, metadata: dict[str, Any]
+) -> None:
     """Write what Picture.fill returned for an opened file (PIL image, or uint16 [H,W,C]) to a path
     whose ending holds it, with that Picture's metadata as far as the format has a place for it.
 
@@ -199,7 +206,7 @@ def save_picture(result, path, metadata):
     result.save(path, **options)
 
 
-def _png_chunks(metadata):
+def _png_chunks(metadata: dict[str, Any]) -> PngImagePlugin.PngInfo:
     chunks = PngImagePlugin.PngInfo()
     if "gamma" in metadata:
         chunks.add(b"gAMA", struct.pack(">I", round(metadata["gamma"] * 100000)))
@@ -215,7 +222,7 @@ def _png_chunks(metadata):
     return chunks
 
 
-def _tiff_tags(metadata):
+def _tiff_tags(metadata: dict[str, Any]) -> Image.Exif:
     tags = Image.Exif()
     if "exif" in metadata:
         tags.load(metadata["exif"])
@@ -226,7 +233,9 @@ def _tiff_tags(metadata):
     return tags
 
 
-def _deep_png(values, options, transparency):
+def _deep_png(
+    values: np.ndarray, options: dict[str, Any], transparency: tuple[int, ...] | None
+) -> bytes:
     """uint16 [H,W,2..4] -> an encoded PNG of 16 bits a channel, which Pillow does not write: its
     file of one pixel with the same notes, our header and pixels in it."""
     height, width, channels = values.shape

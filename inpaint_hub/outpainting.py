@@ -1,16 +1,25 @@
 """Photos made larger: borders filled from the photo outward, a strip at a time."""
 
+from collections.abc import Callable
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from inpaint_hub.images import read_images
+from inpaint_hub.images import PictureLike, read_images
 
 STRIP_FRACTION = 0.25  # of the known part's shorter side: what one pass adds to a side at most
 
 
-def strips(size, left, top, right, bottom, fraction=STRIP_FRACTION):
+def strips(
+    size: tuple[int, int],
+    left: int,
+    top: int,
+    right: int,
+    bottom: int,
+    fraction: float = STRIP_FRACTION,
+) -> list[tuple[int, int, int, int]]:
     """[(left, top, right, bottom)] in px that one pass after the other adds to a picture of `size`
     (width, height), until all is added."""
     width, height = size
@@ -25,7 +34,17 @@ def strips(size, left, top, right, bottom, fraction=STRIP_FRACTION):
     return passes
 
 
-def outpaint(pipe, image, left=0, top=0, right=0, bottom=0, *, on_strip=None, **options):
+def outpaint(
+    pipe: Callable[..., Any],
+    image: PictureLike,
+    left: int = 0,
+    top: int = 0,
+    right: int = 0,
+    bottom: int = 0,
+    *,
+    on_strip: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Image.Image:
     """The picture with so many px more on each side, made up by the pipeline; what was there comes
     back bit for bit.
 
@@ -60,7 +79,7 @@ def outpaint(pipe, image, left=0, top=0, right=0, bottom=0, *, on_strip=None, **
     return picture
 
 
-def _plain(image):
+def _plain(image: PictureLike) -> Image.Image:
     """The picture in a mode whose values are colors, upright."""
     picture = read_images(image)[0]
     shape = picture.pixels.shape

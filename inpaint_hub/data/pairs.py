@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, default_collate, get_worker_info
 
 from inpaint_hub.data.pictures import UNREADABLE, ImageDataset, covering, cropped, fitted, open_rgb
-from inpaint_hub.data.sources import encoded, part_of_stream
+from inpaint_hub.data.sources import Table, encoded, part_of_stream
 from inpaint_hub.images import to_tensor
 from inpaint_hub.masks.difficulty import outpainting_mask, training_mask
 
@@ -107,7 +107,7 @@ class StreamedPairs(IterableDataset):
 
     def __init__(
         self,
-        table: Iterable,
+        table: Table,
         column: str,
         resolution: int,
         batch_size: int,

@@ -15,6 +15,7 @@ ALIASES = {"val": "validation"}
 KEPT_GROUP_BYTES = 256 << 20  # of encoded pictures, by a process or a loading worker
 BUILDERS = {".parquet": "parquet", ".tar": "webdataset"}  # of the datasets library, by ending
 ALL = "all"  # every picture of a folder
+Table = Any  # datasets.Dataset or IterableDataset: that library is imported where it is needed
 
 
 def folders_of(text: str | Path) -> list:
@@ -212,7 +213,7 @@ def identities_of(entries: Sequence) -> list[str]:
 class HubEntries:
     """Column of a map-style data set of the `datasets` library as encoded pictures."""
 
-    def __init__(self, table: Iterable, column: str) -> None:
+    def __init__(self, table: Table, column: str) -> None:
         self.table, self.column = table, column
 
     def __len__(self) -> int:
@@ -238,7 +239,7 @@ def encoded(value: dict | None) -> bytes | str:
 
 def hub_dataset(
     name: str, config_name: str | None, split: str, column: str, streaming: bool, **options: Any
-) -> Iterable:
+) -> Table:
     """A data set of the Hub, or a local one by its folder, or files by a pattern or URL that ends
     in .parquet or .tar (WebDataset), as "s3://bucket/train-*.tar"; its pictures left encoded.
 
@@ -274,7 +275,7 @@ def hub_dataset(
     return table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
 
 
-def part_of_stream(table: Iterable, node: int, nodes: int) -> Iterable:
+def part_of_stream(table: Table, node: int, nodes: int) -> Table:
     """What reader `node` of `nodes` reads of a streaming data set: whole files where there are as
     many as readers, else every so-manieth row."""
     from datasets.distributed import split_dataset_by_node

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ class FeatureNetwork:
     Raises: FileNotFoundError when one of the two files is missing.
     """
 
-    def __init__(self, path, device="cpu"):
+    def __init__(self, path: str | Path, device: str | torch.device = "cpu") -> None:
         path = Path(path)
         weights = path.with_suffix(".safetensors")
         for file in (path, weights):
@@ -48,14 +49,14 @@ class FeatureNetwork:
         self.weights = {k: v.float().to(self.device) for k, v in load_file(weights).items()}
 
     @torch.no_grad()
-    def __call__(self, pixels):
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [N,H,W,3] -> float32 array [N,D]; resized bilinearly with antialiasing.
 
         One by one: the last bits of a convolution depend on its batch, and judged numbers must not.
         """
         return np.concatenate([self._features(pixels[i : i + 1]) for i in range(len(pixels))])
 
-    def _features(self, pixels):
+    def _features(self, pixels: np.ndarray) -> np.ndarray:
         x = torch.tensor(pixels, device=self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
         size = (self.size, self.size)
         x = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
@@ -70,7 +71,7 @@ class FeatureNetwork:
                     del values[i]
         return values[self.layers[-1]["output"]].flatten(1).cpu().numpy()
 
-    def _conv(self, layer, x, groups=1):
+    def _conv(self, layer: dict[str, Any], x: torch.Tensor, groups: int = 1) -> torch.Tensor:
         weight = self.weights[f"{layer['weights']}.weight"]
         bias = self.weights[f"{layer['weights']}.bias"]
         stride = layer["stride"]
@@ -82,17 +83,17 @@ class FeatureNetwork:
         x = F.conv2d(x, weight, bias, stride=stride, padding=layer.get("padding", 0), groups=groups)
         return F.relu6(x) if layer["activation"] == "relu6" else x
 
-    def _depthwise_conv(self, layer, x):
+    def _depthwise_conv(self, layer: dict[str, Any], x: torch.Tensor) -> torch.Tensor:
         return self._conv(layer, x, groups=x.shape[1])
 
-    def _add(self, layer, a, b):
+    def _add(self, layer: dict[str, Any], a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return a + b
 
-    def _global_mean(self, layer, x):
+    def _global_mean(self, layer: dict[str, Any], x: torch.Tensor) -> torch.Tensor:
         return x.mean(dim=(2, 3))
 
 
-def same_padding(length, kernel, stride):
+def same_padding(length: int, kernel: int, stride: int) -> tuple[int, int]:
     """(before, after): TensorFlow's SAME padding of one axis, in px."""
     total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
     return total // 2, total - total // 2

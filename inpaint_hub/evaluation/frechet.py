@@ -4,12 +4,15 @@ Which network made the features belongs into the name of every number (fd_<netwo
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import eigh, eigvalsh, svdvals
 
 NUM_GROUPS = 20  # of the jackknife
 
 
-def frechet_distance(mean_a, covariance_a, mean_b, covariance_b):
+def frechet_distance(
+    mean_a: ArrayLike, covariance_a: ArrayLike, mean_b: ArrayLike, covariance_b: ArrayLike
+) -> float:
     """|mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)): the squared 2-Wasserstein distance of two
     Gaussians [D], [D,D] (Dowson and Landau, 1982; Heusel et al., 2017).
 
@@ -24,7 +27,7 @@ def frechet_distance(mean_a, covariance_a, mean_b, covariance_b):
     return float(gap @ gap + np.trace(a) + np.trace(b) - 2 * cross)
 
 
-def frechet_of_features(a, b):
+def frechet_of_features(a: ArrayLike, b: ArrayLike) -> float:
     """Frechet distance of Gaussians fitted to rows [N,D] and [M,D] (covariances over N - 1).
 
     Raises: ValueError for fewer than two rows.
@@ -44,7 +47,9 @@ def frechet_of_features(a, b):
     return float(gap @ gap + (x**2).sum() + (y**2).sum() - 2 * cross)
 
 
-def frechet_interval(a, b, num_groups=NUM_GROUPS):
+def frechet_interval(
+    a: np.ndarray, b: np.ndarray, num_groups: int = NUM_GROUPS
+) -> tuple[float, float]:
     """(low, high): 95 % interval of frechet_of_features over paired rows, by leaving out groups.
 
     Differs from the other metrics' bootstrap: rows drawn twice shrink a covariance, which moves a
@@ -62,12 +67,14 @@ def frechet_interval(a, b, num_groups=NUM_GROUPS):
     return max(0.0, value - 1.96 * float(error)), value + 1.96 * float(error)
 
 
-def kernel(a, b):
+def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Binkowski et al.'s (x.y / D + 1)^3 of all rows of a with all of b: [N,M]."""
     return (np.asarray(a, np.float64) @ np.asarray(b, np.float64).T / a.shape[1] + 1) ** 3
 
 
-def kernel_distance(a, b, seed=0, num_resamples=1000):
+def kernel_distance(
+    a: np.ndarray, b: np.ndarray, seed: int = 0, num_resamples: int = 1000
+) -> tuple[float, float, float]:
     """(value, low, high): unbiased squared MMD under `kernel` of rows [N,D] and [N,D], and its 95 %
     percentile bootstrap interval over pairs of rows (KID, Binkowski et al., 2018).
 
@@ -94,7 +101,7 @@ def kernel_distance(a, b, seed=0, num_resamples=1000):
     return float(_weighted_mean(np.ones((1, n)), terms)[0]), float(low), float(high)
 
 
-def _weighted_mean(weights, terms):
+def _weighted_mean(weights: np.ndarray, terms: np.ndarray) -> np.ndarray:
     """Mean of terms [N,N] off the diagonal, which is 0, for each row of weights [R,N]."""
     pairs = weights.sum(axis=1) ** 2 - (weights**2).sum(axis=1)
     return ((weights @ terms) * weights).sum(axis=1) / pairs

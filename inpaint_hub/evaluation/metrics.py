@@ -1,6 +1,7 @@
 """Metrics of one composited picture against the original, both uint8 [H,W,3]."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.ndimage import correlate1d, gaussian_filter, maximum_filter
 
 from inpaint_hub.images import LUMA
@@ -9,7 +10,7 @@ SSIM_WINDOW_PX = 11
 SSIM_SIGMA_PX = 1.5
 
 
-def psnr(result, original):
+def psnr(result: np.ndarray, original: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB over all pixels and channels.
 
     Equal pictures count as if one byte differed by one gray level, so that means stay finite.
@@ -18,19 +19,21 @@ def psnr(result, original):
     return float(10 * np.log10(255**2 / max(error, 1 / original.size)))
 
 
-def l1_percent(result, original):
+def l1_percent(result: np.ndarray, original: np.ndarray) -> float:
     """Mean absolute difference in percent of the range."""
     return float(np.mean(np.abs(result.astype(np.float64) - original)) / 2.55)
 
 
-def color_shift_percent(result, original, mask):
+def color_shift_percent(
+    result: np.ndarray, original: np.ndarray, mask: np.ndarray
+) -> tuple[float, ...]:
     """(red, green, blue): mean signed difference result - original over the hole, bool [H,W], in
     percent of the range. A cast of the fill: 0 where errors of both signs cancel out."""
     error = result[mask].astype(np.float64) - original[mask]
     return tuple(float(shift) for shift in error.mean(axis=0) / 2.55)
 
 
-def ssim(result, original):
+def ssim(result: np.ndarray, original: np.ndarray) -> float:
     """Structural similarity of Wang et al. (2004): mean over all windows and the three channels.
 
     11x11 Gaussian windows of sigma 1.5 that lie inside the picture, population (co)variances,
@@ -54,7 +57,7 @@ def ssim(result, original):
     return float((luminance * structure).mean())
 
 
-def _window_means(x):
+def _window_means(x: np.ndarray) -> np.ndarray:
     """Gaussian-weighted means of every window inside x [H,W,C]: [H-10,W-10,C]."""
     reach = SSIM_WINDOW_PX // 2
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / SSIM_SIGMA_PX) ** 2)
@@ -63,14 +66,16 @@ def _window_means(x):
     return correlate1d(x, weights, axis=1)[:, reach:-reach]
 
 
-def cosine_distance(a, b):
+def cosine_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """1 - cosine of the angle between rows of a and b, float [N,D] -> float64 [N], in [0,2]."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return 1 - (a * b).sum(axis=1) / np.maximum(norms, 1e-12)
 
 
-def bootstrap_interval(values, seed=0, num_resamples=1000, level=0.95):
+def bootstrap_interval(
+    values: ArrayLike, seed: int = 0, num_resamples: int = 1000, level: float = 0.95
+) -> tuple[float, float]:
     """(low, high): percentile bootstrap interval of the mean over pictures [N]."""
     values = np.asarray(values, np.float64)
     rng = np.random.default_rng(seed)
@@ -80,7 +85,7 @@ def bootstrap_interval(values, seed=0, num_resamples=1000, level=0.95):
     return float(np.quantile(means, tail)), float(np.quantile(means, 1 - tail))
 
 
-def seam_step(picture, mask):
+def seam_step(picture: np.ndarray, mask: np.ndarray) -> float:
     """Mean jump of color across the hole's border, in gray levels: |hole - known| over all pairs
     of 4-neighbors of which one is a hole pixel and one is known, and over the three channels.
 
@@ -97,7 +102,7 @@ def seam_step(picture, mask):
     return float(jumps.mean()) if len(jumps) else float("nan")
 
 
-def seam_ratio(result, original, mask):
+def seam_ratio(result: np.ndarray, original: np.ndarray, mask: np.ndarray) -> float:
     """seam_step of the result over that of the original: the "gapping" of InvertFill section 1 as a
     number. 1: the border is as the picture's own colors are there; 2: it shows twice their jump.
 
@@ -110,7 +115,9 @@ NETWORK_SIDE = 128  # pixels along the side that our released networks for photo
 RING_CELLS = 4  # of the network's pixels: width of the ring that the hole is compared with
 
 
-def sharpness_ratio(picture, mask, network_side=NETWORK_SIDE):
+def sharpness_ratio(
+    picture: np.ndarray, mask: np.ndarray, network_side: int = NETWORK_SIDE
+) -> float:
     """Energy of the luma above half the Nyquist frequency of a network of `network_side` px inside
     the hole, over the same in a ring of known pixels around it. 1: as sharp as its surroundings; 0:
     a blur; above 1: grain.
@@ -132,7 +139,7 @@ def sharpness_ratio(picture, mask, network_side=NETWORK_SIDE):
     return (hole + 1) / (around + 1)
 
 
-def _energy_above(x, region, sigma):
+def _energy_above(x: np.ndarray, region: np.ndarray, sigma: float) -> float:
     """Mean square of what a Gaussian of the region alone takes away from x [H,W] there."""
     share = gaussian_filter(region.astype(np.float64), sigma)
     low = gaussian_filter(np.where(region, x, 0), sigma)[region] / share[region]

@@ -24,7 +24,7 @@ DETECTOR = "face-detector"
 MOST_OUTSIDE = 0.1  # of a face's square past the photo's border; more would teach reflections
 
 
-def build_parser():
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m inpaint_hub.faces", description=__doc__)
     parser.add_argument("photos", type=Path, metavar="DIR", help="folder of photos, searched whole")
     parser.add_argument("output", type=Path, metavar="OUT", help="folder to write train/ into")
@@ -47,7 +47,9 @@ def build_parser():
     return parser
 
 
-def aligned_faces(detector, pixels, size, min_size):
+def aligned_faces(
+    detector: FaceDetector, pixels: np.ndarray, size: int, min_size: int
+) -> tuple[list[np.ndarray], Counter[str]]:
     """([uint8 [size,size,3]], Counter of why others were left out) of one photo, uint8 [H,W,3]."""
     crops, left_out = [], Counter()
     for face in find_faces(detector, pixels):
@@ -64,7 +66,7 @@ def aligned_faces(detector, pixels, size, min_size):
     return crops, left_out
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 where a file could not be read (each is named), 2 for bad arguments."""
     parser = build_parser()
     arguments = parser.parse_args(argv)

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from inpaint_hub.crops import TurnedWindow
 
@@ -15,7 +16,7 @@ TEMPLATE = np.array(
 )
 
 
-def similarity(source, target):
+def similarity(source: ArrayLike, target: ArrayLike) -> tuple[float, float, np.ndarray]:
     """(scale, angle in radians, shift [2]) with which `source` [n,2] comes to lie on `target`
     [n,2], in least squares and without mirroring (Umeyama, 1991)."""
     a, b = (np.asarray(p, float) for p in (source, target))
@@ -27,7 +28,7 @@ def similarity(source, target):
     return scale, angle, b0 - (turned.real, turned.imag)
 
 
-def frame_of(points):
+def frame_of(points: ArrayLike) -> TurnedWindow:
     """The TurnedWindow of a photo in which a face with these five points (detector.Face) lies as
     the training pictures have it."""
     scale, angle, shift = similarity(TEMPLATE, points)

@@ -4,7 +4,7 @@ Everything happens on this machine; nobody is recognized, and nothing is kept.
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -27,23 +27,22 @@ class Face(NamedTuple):
     left and right eye (as the viewer sees them), the nose, the left and right corner of the mouth:
     five (x, y) in px. score: how sure the last network is, in [0,1]."""
 
-    box: tuple
-    points: tuple
+    box: tuple[float, float, float, float]
+    points: tuple[tuple[float, float], ...]
     score: float
 
     @property
-    def side(self):
+    def side(self) -> float:
         """The longer side of the box in px."""
         left, top, right, bottom = self.box
         return max(right - left, bottom - top)
 
-    def moved(self, scale, dx=0.0, dy=0.0):
+    def moved(self, scale: float, dx: float = 0.0, dy: float = 0.0) -> Self:
         """The same face where the picture is enlarged by `scale` and then shifted."""
         left, top, right, bottom = self.box
         box = (left * scale + dx, top * scale + dy, right * scale + dx, bottom * scale + dy)
-        return Face(
-            box, tuple((x * scale + dx, y * scale + dy) for x, y in self.points), self.score
-        )
+        points = tuple((x * scale + dx, y * scale + dy) for x, y in self.points)
+        return self._replace(box=box, points=points)
 
 
 class FaceDetector(HubModel):
@@ -56,14 +55,14 @@ class FaceDetector(HubModel):
         proposal_threshold: float = 0.6,
         refinement_threshold: float = 0.7,
         output_threshold: float = 0.8,
-    ):
+    ) -> None:
         super().__init__()
         self.thresholds = (proposal_threshold, refinement_threshold, output_threshold)
         self.proposal, self.refinement = ProposalNet(), RefinementNet()
         self.output = OutputNet()
 
     @torch.no_grad()
-    def forward(self, pixels, min_face_px=24):
+    def forward(self, pixels: np.ndarray, min_face_px: float = 24) -> list[Face]:
         """[Face] of uint8 [H,W,3], the surest first; faces below min_face_px are passed over."""
         image = torch.from_numpy(np.array(pixels)).to(self.device, self.dtype)
         image = (image.permute(2, 0, 1)[None] - 127.5) / 128
@@ -93,7 +92,7 @@ class FaceDetector(HubModel):
             for i, five in zip(stay, places)
         ]
 
-    def _set_upright(self, pixels, places):
+    def _set_upright(self, pixels: np.ndarray, places: np.ndarray) -> np.ndarray:
         """The points [n,5,2] as O-net sees them when each face is turned upright: it has learnt
         from upright ones, and is a tenth of the eyes' distance off at 45 degrees otherwise."""
         if not len(places):
@@ -105,7 +104,7 @@ class FaceDetector(HubModel):
         seen = as_places(self.output((image - 127.5) / 128)[2].float().cpu().numpy())
         return np.stack([square.to_picture(five) for square, five in zip(squares, seen)])
 
-    def _proposed(self, image, min_face_px):
+    def _proposed(self, image: torch.Tensor, min_face_px: float) -> np.ndarray:
         """Boxes [n,4] that P-net lets through, over all sizes of faces."""
         height, width = image.shape[2:]
         found, certain = [np.empty((0, 4))], [np.empty(0)]
@@ -126,7 +125,7 @@ class FaceDetector(HubModel):
         boxes, score = np.concatenate(found), np.concatenate(certain)
         return boxes[suppressed(boxes, score, ALL_SIZES)][:MAX_PROPOSALS]
 
-    def _cut(self, image, boxes, side):
+    def _cut(self, image: torch.Tensor, boxes: np.ndarray, side: int) -> torch.Tensor:
         """The boxes [n,4] of the picture as [n,3,side,side]; black past its border."""
         height, width = image.shape[2:]
         squares = []
@@ -144,25 +143,27 @@ class FaceDetector(HubModel):
         return torch.cat(squares)
 
 
-def as_places(points):
+def as_places(points: np.ndarray) -> np.ndarray:
     """O-net's points [n,10] -> (x, y) in shares of the square's side, [n,5,2]."""
     return points.reshape(-1, 2, 5).transpose(0, 2, 1)
 
 
-def squared(boxes):
+def squared(boxes: np.ndarray) -> np.ndarray:
     """Boxes [n,4] as squares about the same centers, as long as their longer sides."""
     center, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     half = size.max(axis=1, keepdims=True) / 2
     return np.hstack([center - half, center + half])
 
 
-def moved(boxes, offsets):
+def moved(boxes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Boxes [n,4] with their corners moved by `offsets` [n,4], in shares of their own size."""
     size = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
     return boxes + offsets * size
 
 
-def suppressed(boxes, scores, most, of_the_smaller=False):
+def suppressed(
+    boxes: np.ndarray, scores: np.ndarray, most: float, of_the_smaller: bool = False
+) -> list[int]:
     """Indices of the boxes that stay, the surest first: none overlaps a surer one by more than
     `most` of their union (or of the smaller of the two)."""
     area = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from inpaint_hub.crops import context_windows, window_slices
-from inpaint_hub.faces.detector import CONTAINED, suppressed
+from inpaint_hub.faces.detector import CONTAINED, Face, FaceDetector, suppressed
 
 MIN_FACE_PX = 24  # smaller ones are passed over: four pixels between the eyes are not a face
 SEARCH_PX = 640  # the long side of what is searched; faces below a fortieth of it are not found
@@ -12,7 +12,9 @@ SMALLEST_PX = 16  # on what is searched
 MOST_CLOSE_LOOKS = 8  # places around holes that are searched again at a finer scale
 
 
-def find_faces(detector, pixels, hole=None):
+def find_faces(
+    detector: FaceDetector, pixels: np.ndarray, hole: np.ndarray | None = None
+) -> list[Face]:
     """[Face] of a photo, uint8 [H,W,3], the surest first, those below MIN_FACE_PX included.
 
     The photo is searched at SEARCH_PX. Given a hole, bool [H,W], a larger photo is also searched
@@ -32,7 +34,7 @@ def find_faces(detector, pixels, hole=None):
     return [found[i] for i in suppressed(boxes, scores, CONTAINED, of_the_smaller=True)]
 
 
-def _searched(detector, pixels, part):
+def _searched(detector: FaceDetector, pixels: np.ndarray, part: tuple[slice, slice]) -> list[Face]:
     """[Face] of the (rows, columns) slices, in px of the photo."""
     rows, columns = part
     seen = Image.fromarray(pixels[part])

@@ -3,34 +3,39 @@
 All read pictures [N,3,h,w], RGB, in [-1,1), of any (P-net), 24 px (R-net) or 48 px (O-net) a side.
 """
 
+from collections.abc import Callable
+
+import torch
 from torch import nn
 
 
 class Head(nn.Module):
     """Features -> (probability of a face [N,...], box offsets [N,4,...]) and perhaps more."""
 
-    def __init__(self, make, channels, num_points=0):
+    def __init__(
+        self, make: Callable[[int, int], nn.Module], channels: int, num_points: int = 0
+    ) -> None:
         super().__init__()
         self.face, self.box = make(channels, 2), make(channels, 4)
         self.points = make(channels, 2 * num_points) if num_points else None
 
-    def forward(self, features):
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
         scores = self.face(features).softmax(dim=1)[:, 1], self.box(features)
         return scores if self.points is None else (*scores, self.points(features))
 
 
-def pool(side):
+def pool(side: int) -> nn.MaxPool2d:
     return nn.MaxPool2d(side, 2, ceil_mode=True)
 
 
-def conv(inputs, outputs, side):
+def conv(inputs: int, outputs: int, side: int) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, side), nn.PReLU(outputs)]
 
 
 class ProposalNet(nn.Sequential):
     """P-net: for every place, 2 px apart, whether its 12 px square holds a face."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(
             *conv(3, 10, 3),
             pool(2),
@@ -43,7 +48,7 @@ class ProposalNet(nn.Sequential):
 class RefinementNet(nn.Sequential):
     """R-net: whether a square of 24 px holds a face, and where in it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(
             *conv(3, 28, 3),
             pool(3),
@@ -60,7 +65,7 @@ class RefinementNet(nn.Sequential):
 class OutputNet(nn.Sequential):
     """O-net: the same of 48 px, and where its five points lie (all x, then all y)."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(
             *conv(3, 32, 3),
             pool(3),

@@ -20,7 +20,7 @@ from inpaint_hub.images.pictures import (
 
 
 def read_masks(
-    mask_image: PictureLike,
+    mask_image: PictureLike | Picture,
     pictures: list[Picture],
     invert: bool = False,
     before: list[Picture] | None = None,
@@ -96,7 +96,7 @@ def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
     return abs(width * other_height - height * other_width) <= max(*size, *other)
 
 
-def _mask_values(mask: PictureLike, pictures: list[Picture]) -> Iterator[np.ndarray]:
+def _mask_values(mask: PictureLike | Picture, pictures: list[Picture]) -> Iterator[np.ndarray]:
     """Float32 [H,W] in [0,1] for every mask given."""
     if isinstance(mask, Image.Image):
         mask = from_pil(mask)

@@ -164,7 +164,7 @@ def over_white(values: np.ndarray, white: float) -> np.ndarray:
     return np.ascontiguousarray(color, np.uint8)
 
 
-def read_images(image: PictureLike) -> list[Picture]:
+def read_images(image: PictureLike | Picture) -> list[Picture]:
     """Pictures of whatever the user gave, in order; a Picture is taken as it is.
 
     Raises: TypeError for other types; ValueError for shapes, dtypes or ranges outside the contract,

@@ -215,7 +215,7 @@ class EncoderTrunk(HubModel):
 
 
 @torch.no_grad()
-def start_trunk(pyramid: nn.Module, trunk: nn.Module) -> nn.Module:
+def start_trunk(pyramid: nn.Module, trunk: nn.Module) -> None:
     """Copy a trunk's weights into a FeaturePyramid's. Where the pyramid alone is shown the mask,
     the mask changes nothing at first (SPEC A2).
 

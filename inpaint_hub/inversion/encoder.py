@@ -1,5 +1,7 @@
 """What every encoder of the package is: a network whose code is a latent of the generator."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from inpaint_hub.hub import HubModel
@@ -13,7 +15,7 @@ class InversionEncoder(HubModel):
     Training needs what else a code holds, filling the latent alone: `invert` is both in one.
     """
 
-    def latent_of(self, code: Tensor | tuple, gan: nn.Module | None = None) -> FWLatent:
+    def latent_of(self, code: Any, gan: nn.Module | None = None) -> FWLatent:
         """The latent of what forward returned; gan: the generator, where a code is no w yet."""
         raise NotImplementedError
 

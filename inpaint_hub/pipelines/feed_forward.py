@@ -66,7 +66,9 @@ class FeedForwardPipeline(InpaintPipeline):
     ) -> dict:
         return {"generated": self.inpainter(masked_image, mask)}
 
-    def fills(self, *arguments: Any, **options: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def fills(
+        self, *arguments: Any, **options: Any
+    ) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
         """As InpaintPipeline's; texture: see the class."""
         given = inspect.signature(fills_of).bind(*arguments, **options)
         if given.arguments.get("texture") == "auto":

@@ -1,5 +1,6 @@
 """Which model fills which hole of any photo, and why."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -94,7 +95,7 @@ def _route(
     found: list[Face],
     frames: list[crops.TurnedWindow],
     choice: str,
-) -> tuple[list[int | None], Route]:
+) -> tuple[Sequence[int | None], Route]:
     """(keys of the frames that fill the hole, None being the whole picture; its Route)."""
 
     def told(route: str, reason: str, face: Box | None = None) -> Route:

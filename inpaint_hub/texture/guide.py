@@ -10,7 +10,7 @@ RING_CELLS = 6  # width of the ring in which the network is compared with what i
 HALF = 0.5  # the engine takes coordinates on a circle of length 1: distances are linear to a half
 
 
-def height_features(shape):
+def height_features(shape: tuple[int, int]) -> np.ndarray:
     """float32 [H,W,2] in [0,0.5] of places alone: photos are layered, sky over trees over ground,
     and water does not belong into clouds.
 
@@ -20,7 +20,7 @@ def height_features(shape):
     return np.stack([np.broadcast_to(rows, shape), np.zeros(shape, np.float32)], axis=2) * HALF
 
 
-def color_features(picture):
+def color_features(picture: np.ndarray) -> np.ndarray:
     """float32 [H,W,2] in [0,0.5], lightness and green against red and blue of `picture`, float32
     [H,W,3] in [0,1], softened: where something of that color is expected, other colors are less
     likely sources."""
@@ -30,7 +30,9 @@ def color_features(picture):
     return (np.clip(features, 0, 1) * HALF).astype(np.float32)
 
 
-def unexplained(fill, known, hole, covered, cell_px):
+def unexplained(
+    fill: np.ndarray, known: np.ndarray, hole: np.ndarray, covered: np.ndarray, cell_px: float
+) -> float:
     """What the network gets wrong just around the hole, where it can be checked: its squared error
     there over the variance of the known colors, at its own resolution. 0: it shows what is there;
     1: a single color would do as well. NaN where nothing can be compared.
@@ -52,7 +54,7 @@ def unexplained(fill, known, hole, covered, cell_px):
     return float(error / (seen[ring].var(axis=0).mean() + 1e-4))
 
 
-def richness(picture, hole, cell_px):
+def richness(picture: np.ndarray, hole: np.ndarray, cell_px: float) -> float:
     """Energy of the picture's finest octaves at the network's resolution inside the hole, over the
     same in the ring around it. 1: the fill is as rich as its surroundings; 0: a blur. NaN where
     there is no ring.

@@ -5,7 +5,7 @@ import sys
 from inpaint_hub.training import PRESETS, parse_config, train
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     """Ends the process with a message for what a user can mend."""
     argv = sys.argv[1:] if argv is None else argv
     config = parse_config(argv, {name: preset() for name, preset in PRESETS.items()})

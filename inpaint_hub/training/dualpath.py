@@ -8,11 +8,13 @@ from torch import nn
 from inpaint_hub.compositing import composite, mask_out
 from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.inversion import PSPEncoder
+from inpaint_hub.inversion.encoder import InversionEncoder
 from inpaint_hub.invertfill import InvertFillEncoder
 from inpaint_hub.losses.objective import InpaintingObjective
 from inpaint_hub.pipelines.dualpath import DualPathPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.psp import PSPPipeline
+from inpaint_hub.stylegan2 import StyleGAN2Generator
 from inpaint_hub.training.given import pipeline_index
 from inpaint_hub.training.inpainting import InpaintingTraining
 from inpaint_hub.training.rules import numbers_of
@@ -23,12 +25,24 @@ LARGE_OFFSET_PX = 50
 class DualPath(nn.Module):
     """Both paths as one module: distributed training needs one forward pass."""
 
-    def __init__(self, encoder, gan, inpainter, train_inversion):
+    def __init__(
+        self,
+        encoder: InversionEncoder,
+        gan: StyleGAN2Generator,
+        inpainter: DualPathInpainter,
+        train_inversion: bool,
+    ):
         super().__init__()
         self.encoder, self.gan, self.inpainter = encoder, gan, inpainter
         self.train_inversion = train_inversion
 
-    def forward(self, masked_image, mask, noise_mode="const", generator=None):
+    def forward(
+        self,
+        masked_image: torch.Tensor,
+        mask: torch.Tensor,
+        noise_mode: str = "const",
+        generator: torch.Generator | None = None,
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, dict[int, torch.Tensor]]]:
         """masked_image [N,3,s,s], mask [N,1,s,s] -> (picture [N,3,s,s], (G(w+) [N,3,s,s], {r:
         offsets}))."""
         with torch.set_grad_enabled(self.train_inversion and torch.is_grad_enabled()):

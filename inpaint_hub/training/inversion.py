@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 from inpaint_hub.compositing import composite, mask_out
 from inpaint_hub.inversion import EncoderTrunk, LahiriEncoder, PSPEncoder
 from inpaint_hub.inversion.backbone import start_trunk
+from inpaint_hub.inversion.encoder import InversionEncoder
 from inpaint_hub.invertfill.encoder import InvertFillEncoder
 from inpaint_hub.invertfill.mean_latent import SoftMeanLatent
 from inpaint_hub.losses.inversion import identity_loss, unit_feature_loss, w_norm_loss
@@ -18,6 +20,7 @@ from inpaint_hub.losses.perceptual import perceptual_loss
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.lahiri import LahiriPipeline
 from inpaint_hub.pipelines.psp import PSPPipeline
+from inpaint_hub.stylegan2 import StyleGAN2Generator
 from inpaint_hub.training.inpainting import InpaintingTraining
 from inpaint_hub.training.rules import numbers_of
 
@@ -32,11 +35,19 @@ def trunk_in(folder):
 class Inversion(nn.Module):
     """Encoder and generator as one module: distributed training needs one forward pass."""
 
-    def __init__(self, encoder, gan):
+    def __init__(self, encoder: InversionEncoder, gan: StyleGAN2Generator):
         super().__init__()
         self.encoder, self.gan = encoder, gan
 
-    def forward(self, masked_image, mask, z=None, noise_mode="const", generator=None, **options):
+    def forward(
+        self,
+        masked_image: torch.Tensor,
+        mask: torch.Tensor,
+        z: torch.Tensor | None = None,
+        noise_mode: str = "const",
+        generator: torch.Generator | None = None,
+        **options: Any,
+    ) -> tuple[torch.Tensor, Any]:
         """masked_image [N,3,s,s], mask [N,1,s,s] -> (picture [N,3,s,s], what the encoder returned,
         with the style vectors that were rendered).
 

@@ -15,6 +15,7 @@ from inpaint_hub.dualpath.patch_discriminator import SpectralConv2d
 from inpaint_hub.hub import HubModel
 from inpaint_hub.losses.perceptual import load_projection_network
 from inpaint_hub.training.adversary import LOSSES, Adversary
+from inpaint_hub.training.method import TrainingMethod
 
 SLOPE = 0.2
 STRIDES = (2, 4, 8, 16)  # of the network's maps
@@ -25,7 +26,7 @@ LOGITS_FROM_PX = 8
 PIXEL_CHANNELS = (32, 64, 64)
 
 
-def fixed_conv1x1(in_channels, out_channels):
+def fixed_conv1x1(in_channels: int, out_channels: int) -> nn.Conv2d:
     """A random 1x1 convolution that is never trained (Kaiming normal, no bias)."""
     conv = nn.Conv2d(in_channels, out_channels, 1, bias=False).requires_grad_(False)
     nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
@@ -35,7 +36,7 @@ def fixed_conv1x1(in_channels, out_channels):
 class Downward(nn.Sequential):
     """4x4 convolution of stride 2, batch norm by the batch at hand, leaky ReLU."""
 
-    def __init__(self, in_channels, out_channels):
+    def __init__(self, in_channels: int, out_channels: int):
         super().__init__(
             SpectralConv2d(in_channels, out_channels, 2),
             nn.BatchNorm2d(out_channels, track_running_stats=False),
@@ -43,7 +44,7 @@ class Downward(nn.Sequential):
         )
 
 
-def head(in_channels, size):
+def head(in_channels: int, size: int) -> nn.Sequential:
     """Map [N,I,size,size] -> logits [N,1,h,w], from at most 8 px, through at least one layer."""
     layers, channels = [Downward(in_channels, HEAD_CHANNELS)], HEAD_CHANNELS
     size //= 2
@@ -106,22 +107,22 @@ class ProjectedDiscriminator(HubModel):
             )
 
     @property
-    def calibrated(self):
+    def calibrated(self) -> bool:
         return bool(self.map_rms.any())
 
     @torch.no_grad()
-    def calibrate(self, mean_squares):
+    def calibrate(self, mean_squares: torch.Tensor) -> None:
         """mean_squares [4]: of the maps of real pictures, fine to coarse."""
         self.map_rms = mean_squares.float().sqrt().clamp(min=1e-6)
 
     @torch.no_grad()
-    def power_iteration(self):
+    def power_iteration(self) -> None:
         """One step for every layer's largest singular value; the weights stay as they are."""
         for module in self.modules():
             if isinstance(module, SpectralConv2d):
                 module.power_iteration()
 
-    def mix(self, maps):
+    def mix(self, maps: list[torch.Tensor]) -> dict[int, torch.Tensor]:
         """Four maps, fine to coarse -> {stride: mixed map} of the strides that have a head."""
         mixed, x = {}, None
         for i, stride in reversed(list(enumerate(STRIDES))):
@@ -138,7 +139,9 @@ class ProjectedDiscriminator(HubModel):
                 mixed[stride] = self.out[name](x)
         return mixed
 
-    def forward(self, maps, picture, mask=None):
+    def forward(
+        self, maps: list[torch.Tensor], picture: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> list[torch.Tensor]:
         """maps: four of [N,C,r,r], fine to coarse; picture [N,3,s,s] in [-1,1]; mask [N,1,s,s],
         1 = hole, where the heads have a channel for it.
 
@@ -152,7 +155,7 @@ class ProjectedDiscriminator(HubModel):
             logits.append(self.pixel_head(self.with_mask(picture, mask)))
         return logits
 
-    def with_mask(self, x, mask):
+    def with_mask(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """x, and where the heads see it the share of hole at each place."""
         if not self.mask_channel:
             return x
@@ -164,7 +167,7 @@ class ProjectedAdversary(Adversary):
 
     prefix, subfolder = "projected_", "projected"
 
-    def __init__(self, method, resolution, with_mask):
+    def __init__(self, method: TrainingMethod, resolution: int, with_mask: bool):
         """Heads that lie beside the given pipeline are trained further, if they are alike."""
         self.method, config = method, method.config
         self.penalized = False
@@ -181,7 +184,9 @@ class ProjectedAdversary(Adversary):
         beside = method.beside(ProjectedDiscriminator, self.subfolder, heads.config)
         self.prepare(beside or heads, config.projected_learning_rate)
 
-    def logits(self, discriminator, pictures, *mask):
+    def logits(
+        self, discriminator: nn.Module, pictures: torch.Tensor, *mask: torch.Tensor
+    ) -> list[torch.Tensor]:
         with self.method.accelerator.autocast():
             maps = self.network((pictures + 1) / 2)
         heads = self.method.unwrapped(discriminator)
