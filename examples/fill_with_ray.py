@@ -455,9 +455,8 @@ class Filler:
         told = {name: getattr(given, name) for name in vars(given) if name not in UNSAID}
         told = {n: v for n, v in told.items() if v or n == "seed"}
         told |= {"engine": given.engine or "eager"}
-        told.pop(
-            "model", None
-        )  # as the pipeline says: folders of this machine are nobody's business
+        for name in ("model", "init_encoder"):
+            told.pop(name, None)  # folders of this machine are nobody's business
         self.notes = json.dumps(provenance.describe(self.pipe, **told))
 
     def __call__(self, batch):

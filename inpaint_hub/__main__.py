@@ -204,7 +204,8 @@ def pipeline_of(arguments: argparse.Namespace) -> InpaintPipeline:
     Raises: ValueError for flags that do not fit together; those of from_pretrained.
     """
     local = {"local_files_only": arguments.local_files_only}
-    given = [f"--{name}" for name in SEARCH_FLAGS if getattr(arguments, name) is not None]
+    flags = (*SEARCH_FLAGS, "init_encoder")
+    given = [f"--{name}" for name in flags if getattr(arguments, name) is not None]
     if arguments.search is None:
         if given:
             raise ValueError(
@@ -217,7 +218,13 @@ def pipeline_of(arguments: argparse.Namespace) -> InpaintPipeline:
             f"--search is {arguments.search}, but no --model is given whose generator is to be "
             "searched; give a folder or Hub id, as weights/stylegan2-faces-128"
         )
-    return SEARCHES[arguments.search].from_pretrained(arguments.model, **local)
+    kind = SEARCHES[arguments.search]
+    if arguments.init_encoder and not kind.takes_init_encoder:
+        raise ValueError(
+            f"--init_encoder {arguments.init_encoder!r} gives codes to begin at, but --search "
+            f"{arguments.search} does not search W+; expected --search w_plus, or no --init_encoder"
+        )
+    return kind.from_pretrained(arguments.model, **local)
 
 
 def options_of(arguments: argparse.Namespace) -> dict:

@@ -18,7 +18,8 @@ def describe(pipe, *, revision=None, seed=None, coverage=None, routes=None, **mo
     """What is to be remembered of a fill, as a dict that JSON can hold.
 
     revision: commit of the model's repository; coverage: share of the picture that was filled, in
-    [0,1]; routes: where each hole was sent; more: settings. What is None is left out.
+    [0,1]; routes: where each hole was sent; more: settings, of networks and functions the class.
+    What is None is left out.
     """
     from inpaint_hub import __version__
 
@@ -30,7 +31,7 @@ def describe(pipe, *, revision=None, seed=None, coverage=None, routes=None, **mo
         "seed": seed,
         "coverage": None if coverage is None else round(float(coverage), 6),
         "routes": routes,
-        **more,
+        **{name: type(x).__name__ if callable(x) else x for name, x in more.items()},
     }
     return {key: value for key, value in notes.items() if value is not None}
 

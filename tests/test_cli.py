@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from test_pipelines import tiny_pipeline
 
+from inpaint_hub import PSPPipeline, WPlusSearchPipeline, load_pipeline, provenance
 from inpaint_hub import folders as files
-from inpaint_hub import load_pipeline
 from inpaint_hub.__main__ import main
 
 ROOT = Path(__file__).parent.parent
@@ -73,6 +73,35 @@ def test_any_generator_fills_by_search(folders, model, more):
     line = ["--search", "w_plus", "--num_inference_steps", "2", "--max_seconds", "60", *more]
     assert run(folders, model, "images/a.png", "masks/a.png", "out.png", *line) == 0
     check(folders, "images/a.png", "out.png")
+
+
+def test_a_search_begins_at_the_codes_of_a_given_encoder(folders, model, tmp_path):
+    """The file is what the pipeline itself gives, and says how it was made."""
+    source = tiny_pipeline(PSPPipeline)
+    source.save_pretrained(tmp_path / "psp")
+    files, begun = ("images/a.png", "masks/a.png"), ["--init_encoder", str(tmp_path / "psp")]
+    line = ["--search", "w_plus", "--num_inference_steps", "1", "--texture", "none"]
+    line += ["--blend", "none"]
+    assert run(folders, model, *files, "begun.png", *line, *begun) == 0
+    assert run(folders, model, *files, "plain.png", *line) == 0
+    check(folders, "images/a.png", "begun.png")
+    with Image.open(folders / "begun.png") as begun, Image.open(folders / "plain.png") as plain:
+        assert provenance.read(begun)["init_encoder"] == "PSPEncoder"
+        assert not np.array_equal(begun, plain)
+        pipe = WPlusSearchPipeline.from_pretrained(model)
+        photo, mask = (Image.open(folders / f) for f in files)
+        options = {"num_inference_steps": 1, "init_encoder": source.encoder}
+        assert np.array_equal(begun, pipe(photo, mask, **options).images[0])
+
+
+@pytest.mark.parametrize("search", [[], ["--search", "mganprior"]], ids=str)
+def test_an_encoder_to_begin_at_asks_for_a_search_of_style_vectors(folders, model, capsys, search):
+    files = ("images/a.png", "masks/a.png", "out.png")
+    with pytest.raises(SystemExit) as stopped:
+        run(folders, model, *files, *search, "--init_encoder", model)
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert "--init_encoder" in said and "expected --search" in said
 
 
 def test_flags_of_a_search_ask_for_one(folders, model, capsys):

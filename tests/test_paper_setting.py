@@ -12,16 +12,19 @@ import pytest
 import torch
 from checkpoints import nvidia_discriminator, nvidia_generator, nvidia_pickle, psp_checkpoint
 from PIL import Image
-from training_runs import TINY
+from training_runs import TINY, fields
 
+from inpaint_hub.convert.__main__ import main as convert
 from inpaint_hub.inversion import EncoderTrunk, PSPEncoder
 from inpaint_hub.inversion.backbone import start_trunk
 from inpaint_hub.training.config import TrainConfig
+from inpaint_hub.training.loop import Run
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "PAPER_SETTING.md").read_text()
 SHORT = "--max_train_steps 2 --tail_fraction 0 --train_batch_size 2 --backbone_width 16 "
 SHORT += "--style_channels 8 --structure_channels 8 --num_validation_images 1 --report_to jsonl"
+TRUNK = ("input_layer", "body")  # of ArcFace's keys, and of pSp's and e4e's
 
 
 def commands():
@@ -48,7 +51,7 @@ def test_every_command_of_the_page_runs_in_its_order(tmp_path, place):
     checkpoint, _ = psp_checkpoint()
     state = checkpoint["state_dict"]
     trunk = {k.removeprefix("encoder."): v for k, v in state.items()}
-    trunk = {k: v for k, v in trunk.items() if k.startswith(("input_layer", "body"))}
+    trunk = {k: v for k, v in trunk.items() if k.startswith(TRUNK)}
     torch.save(trunk, tmp_path / "model_ir_se50.pth")
     rng = np.random.default_rng(0)
     for folder in ("DATA/train", "DATA/validation", "MASKS"):
@@ -90,6 +93,29 @@ def test_a_backbone_begins_as_the_trunk_and_the_mask_changes_nothing():
     with torch.no_grad():
         coarse = encoder.backbone(torch.cat([picture, mask], 1))[0]
         torch.testing.assert_close(coarse, trunk(picture)[-1])
+
+
+@pytest.mark.parametrize("kind", ["ArcFace", "pSp", "e4e"])
+def test_training_begins_at_the_trunk_of_a_converted_file(place, tmp_path, kind):
+    """Each layer of the other program's trunk, run by itself, is what the new encoder computes."""
+    checkpoint, theirs = psp_checkpoint(delta=kind == "e4e")
+    if kind == "ArcFace":
+        checkpoint = {k: v for k, v in theirs.state_dict().items() if k.startswith(TRUNK)}
+    torch.save(checkpoint, tmp_path / "given.pt")
+    assert convert([str(tmp_path / "given.pt"), str(tmp_path / "given")]) == 0
+    given = {"pretrained_backbone": str(tmp_path / "given"), "backbone": "irse50"}
+    run = Run(
+        TrainConfig(**fields(place, tmp_path / "run", "invertfill", backbone_width=16, **given))
+    )
+    backbone = run.method.networks.encoder.eval().backbone
+    picture, mask = torch.randn(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
+    x, taps = theirs.input_layer(picture), []
+    for unit in theirs.body:
+        x = unit(x)
+        taps.append(x)
+    with torch.no_grad():
+        found = backbone.trunk(torch.cat([picture, mask], dim=1))
+    torch.testing.assert_close(found, [taps[6], taps[20], taps[23]], rtol=1e-4, atol=1e-4)
 
 
 def test_a_trunk_of_another_width_is_an_error_that_names_it():
