@@ -4,14 +4,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from scipy import ndimage
 from test_pipelines import tiny_pipeline
 
-from benchmarks import any_photo, inference, measuring, mutations, scaling, training
+from benchmarks import any_photo, context, inference, measuring, mutations, scaling, training
 from inpaint_hub.training import presets
 
 CPU = torch.device("cpu")
@@ -190,3 +192,20 @@ def test_the_contact_sheet_shows_each_hole_with_its_route(tmp_path, capsys):
     assert "2 of 2: astronaut.png" in capsys.readouterr().out
     with Image.open(page) as sheet:
         assert sheet.size == (2 * 4 * any_photo.TILE_PX + 8, any_photo.TILE_PX + any_photo.LINE_PX)
+
+
+def test_contexts_are_compared_in_the_same_holes():
+    """A pipeline that is wrong by ten gray levels for each unit of context, in the hole alone."""
+    holes = []
+
+    def pipe(picture, mask, context, blend):
+        holes.append(mask)
+        pixels = np.asarray(picture).copy()
+        pixels[mask] += np.uint8(10 * context)
+        return SimpleNamespace(images=[Image.fromarray(pixels)])
+
+    picture = Image.new("RGB", (40, 24), (7, 8, 9))
+    psnr = context.measured(pipe, [picture] * 2, (0.1, 0.3, "boxes"), [1, 2])
+    expected = [20 * np.log10(255 / wrong) for wrong in (10, 20)]
+    np.testing.assert_allclose(psnr, [expected] * 2)
+    assert (holes[0] == holes[1]).all() and (holes[0] != holes[2]).any()
