@@ -582,6 +582,19 @@ def test_nothing_is_wider_than_the_window_and_buttons_are_large_enough(browser, 
         assert small == []
 
 
+def test_on_a_phone_the_page_takes_the_width_and_the_photo_its_room(browser, address, tmp_path):
+    with visitor(browser, address, width=390, height=844, touch=True) as page:
+        upload(page, photo_file(tmp_path, (300, 200)))
+        room, photo = (
+            page.locator(f"#editor [data-part={part}]").bounding_box()
+            for part in ("stage", "sheet")
+        )
+        assert room["width"] >= 320
+        assert photo["width"] >= room["width"] - 4 and photo["height"] >= room["height"] - 4
+        tick = "getComputedStyle(document.querySelector('#live input')).backgroundColor"
+        assert page.evaluate(tick) != "rgb(255, 255, 255)"  # the tick on it is white
+
+
 PLACES = (
     "['#fill', '#slider', '#results', '#go-on', '#history'].map((one) =>"
     "document.querySelector(one).getBoundingClientRect().top + scrollY)"

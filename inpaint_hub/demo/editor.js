@@ -196,6 +196,7 @@ async function show(message) {
     steps: [], undone: [], stroke: null, cursor: null,
     scale: Math.min(1, MASK_SIDE / Math.max(message.width, message.height)),
   });
+  stage.style.setProperty("--photo-shape", message.width / message.height);
   picture.src = message.url;
   picture.alt = "The photo " + message.name;
   canvas.width = Math.max(1, Math.round(message.width * state.scale));

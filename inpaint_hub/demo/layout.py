@@ -41,7 +41,7 @@ def fill_tab(parts: SimpleNamespace, models: Models) -> None:
             comparing_here(parts)
             gr.Markdown("## Steps so far: click one to go back", elem_classes="ih-heads")
             parts.history = gallery(
-                "Steps so far", "history", columns=6, height=150, object_fit="cover"
+                "Steps so far", "history", columns=6, height=130, object_fit="cover"
             )
 
 
@@ -77,13 +77,13 @@ def examples_html() -> str:
 def mask_tools(parts: SimpleNamespace) -> None:
     title = "Mask: random, from a file, download"
     with gr.Accordion(title, open=False, elem_id="mask-tools"), gr.Row():
-        parts.random_button = gr.Button("Random hole", elem_id="random-hole")
+        parts.random_button = gr.Button("Random hole", min_width=140, elem_id="random-hole")
         parts.mask_file = gr.UploadButton(
-            "Mask from a file", file_types=["image"], elem_id="mask-file"
+            "Mask from a file", file_types=["image"], min_width=140, elem_id="mask-file"
         )
-        parts.make_mask = gr.Button("Make mask file", elem_id="make-mask")
+        parts.make_mask = gr.Button("Make mask file", min_width=140, elem_id="make-mask")
         parts.mask_out = gr.DownloadButton(
-            "Download mask", interactive=False, elem_id="mask-download"
+            "Download mask", interactive=False, min_width=140, elem_id="mask-download"
         )
 
 
@@ -117,18 +117,21 @@ def results_here(parts: SimpleNamespace) -> None:
     parts.drafted = gr.HTML(NO_DRAFT, elem_id="draft")
     gr.Markdown("## Results", elem_classes="ih-heads")
     parts.gallery = gallery("Results", "results", columns=4, height=180)
-    with gr.Row():
-        parts.onward = gr.Button("Go on from this result", elem_id="go-on")
+    with gr.Row(elem_id="take-it"):
+        parts.onward = gr.Button("Go on from this result", scale=3, elem_id="go-on")
         parts.file_format = gr.Dropdown(
             ["PNG", "JPEG", "WEBP"],
             value="PNG",
             show_label=False,
             label="File format",
             container=False,
-            min_width=90,
+            scale=1,
+            min_width=100,
             elem_id="file-format",
         )
-        parts.download = gr.DownloadButton("Download", variant="primary", elem_id="download")
+        parts.download = gr.DownloadButton(
+            "Download", variant="primary", scale=2, elem_id="download"
+        )
 
 
 def comparing_here(parts: SimpleNamespace) -> None:
@@ -181,8 +184,10 @@ def many_tab(parts: SimpleNamespace) -> None:
             parts.many_masks = pictures_or_zips("Masks", "many-masks")
         parts.invert = gr.Checkbox(False, label="Black is filled, not white")
         with gr.Row():
-            parts.many_button = gr.Button("Fill all", variant="primary", elem_id="fill-many")
-            parts.many_cancel = gr.Button("Cancel", elem_id="cancel-many")
+            parts.many_button = gr.Button(
+                "Fill all", variant="primary", scale=3, elem_id="fill-many"
+            )
+            parts.many_cancel = gr.Button("Cancel", min_width=100, elem_id="cancel-many")
         parts.many_told = gr.HTML(status("Nothing filled yet."), elem_id="many-status")
         parts.many_file = gr.File(label="Filled (zip)", elem_id="many-result", interactive=False)
 

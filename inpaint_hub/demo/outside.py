@@ -8,8 +8,9 @@ from inpaint_hub.demo.photos import Refusal, check_budget, check_size
 from inpaint_hub.outpainting import outpaint
 
 STATEMENT = (
-    "No bundled weights were trained for borders alone; those of the chosen model do it. "
-    "Landscapes go best with “Photos”."
+    "Whose weights: those of the model chosen in the first tab. “Automatic” (outside faces) and "
+    "“Photos” use `weights/photos-128`, one in twenty of whose training holes was a border, with "
+    "the photo's own texture. No weights here were trained for borders alone."
 )
 
 
