@@ -30,7 +30,7 @@ PAPERS = {  # where those are that the classes name
     "CoModGAN": "https://arxiv.org/abs/2103.10428",
     "Dual-path": "https://openaccess.thecvf.com/content/CVPR2022/html/Wang_Dual-Path_Image_Inpainting_With_Auxiliary_GAN_Inversion_CVPR_2022_paper.html",
     "Image2StyleGAN": "https://arxiv.org/abs/1904.03189",
-    "InvertFill": "https://arxiv.org/abs/2208.11850",
+    "InvertFill": "https://www.ecva.net/papers/eccv_2022/papers_ECCV/papers/136760228.pdf",
     "Prior Guided GAN Based Semantic Inpainting": "https://openaccess.thecvf.com/content_CVPR_2020/html/Lahiri_Prior_Guided_GAN_Based_Semantic_Inpainting_CVPR_2020_paper.html",
     "Semantic Image Inpainting with Deep Generative Models": "https://arxiv.org/abs/1607.07539",
     "StyleGAN2": "https://arxiv.org/abs/1912.04958",
