@@ -22,6 +22,7 @@ from PIL import Image, ImageCms
 from inpaint_hub import provenance
 from inpaint_hub.demo import launch
 from inpaint_hub.demo.filling import SEAMS
+from inpaint_hub.images import read_images
 
 ROOT = Path(__file__).parent.parent
 BOTH = "/inpaint_image_and_mask"
@@ -257,12 +258,17 @@ def test_16_bit_grey_comes_back_with_its_16_bits(client, tmp_path):
     assert np.array_equal(shown if shown.ndim == 2 else shown[..., 0], np.rint(values / 257))
 
 
-@pytest.mark.parametrize("mode, name", [("CMYK", "print.jpg"), ("F", "float.tif")])
+@pytest.mark.parametrize(
+    "mode, name", [("CMYK", "print.jpg"), ("F", "float.tif"), ("LAB", "lab.tif")]
+)
 def test_modes_no_page_can_show_come_back_as_8_bit_rgb(client, tmp_path, mode, name):
     rgb = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
     if mode == "F":
         image = Image.fromarray(np.asarray(rgb.convert("L")).astype(np.float32) / 255)
         expected = np.repeat(np.asarray(rgb.convert("L"))[..., None], 3, axis=2)
+    elif mode == "LAB":
+        image = Image.frombytes(mode, rgb.size, np.asarray(rgb).tobytes())
+        expected = read_images(image)[0].pixels
     else:
         image = rgb.convert(mode)
         image.save(tmp_path / name)

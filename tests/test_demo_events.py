@@ -9,6 +9,7 @@ import json
 import re
 import urllib.request
 import uuid
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from demo_page import Recorded, photo_file, served, tiny_pipeline
 from PIL import Image
 
 from benchmarks.demo_load import asked, upload
+from inpaint_hub.images import read_images
 
 HOLE = (slice(10, 30), slice(15, 40))
 OPTIONS = [3, False, 2, 0.5, "none", "gp", 0]  # seed, new seed, results, variation, texture, seams
@@ -130,6 +132,33 @@ def test_a_mask_of_the_photo_before_is_not_stretched_over_the_next(opened, tmp_p
     assert "The photo changed just now" in told
     assert "Live draft" not in opened.ask("editor", "input", late, None, None, *OPTIONS)
     assert "Filled" in opened.fill()
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F", "CMYK", "LAB"])
+def test_what_no_page_can_show_is_shown_as_8_bits_and_downloaded_as_it_was(tab, tmp_path, mode):
+    rng = np.random.default_rng(0)
+    kinds = {"I;16": (np.uint16, 65536), "I": (np.int32, 2**31 - 1), "F": (np.float32, 256)}
+    if mode in kinds:
+        dtype, top = kinds[mode]
+        image = Image.fromarray(rng.integers(0, top, (40, 60)).astype(dtype))
+    else:
+        values = rng.integers(0, 256, (40, 60, len(Image.new(mode, (1, 1)).getbands())), np.uint8)
+        image = Image.frombytes(mode, (60, 40), values.tobytes())
+    image.save(tmp_path / "print.tif")
+    tab.open_photo(tmp_path / "print.tif")
+    told = tab.fill()
+    assert "Filled" in told
+    files = {Path(path).name: path for path in re.findall(r'"path": "([^"]+)"', told)}
+    hole = np.zeros((40, 60), bool)
+    hole[HOLE] = True
+    result = Image.open(files["print_filled_1" + (".png" if mode == "I;16" else ".tif")])
+    assert result.mode == mode
+    assert np.array_equal(np.asarray(result)[~hole], np.asarray(image)[~hole])
+    assert not np.array_equal(np.asarray(result)[hole], np.asarray(image)[hole])
+    look = np.asarray(Image.open(files["print_filled_1_shown.png"]).convert("RGB"))
+    assert np.array_equal(look[~hole], read_images(image)[0].pixels[~hole])
+    if mode == "I;16":
+        assert np.array_equal(look[~hole][:, 0], np.rint(np.asarray(image)[~hole] / 257))
 
 
 def test_masks_come_and_go(opened, tmp_path):

@@ -1,5 +1,6 @@
 """The demo from nothing but a Space's files, and from the wheel; without network."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -138,3 +139,20 @@ def test_the_wheel_works_from_any_folder_without_network(tmp_path):
         subprocess.run([*command, name, "--help"], cwd=elsewhere, env=env, check=True)
     with running([*command, "demo"], elsewhere, env) as address:
         answers(address)
+
+
+def test_the_flag_mcp_serves_the_endpoints_as_tools():
+    pytest.importorskip("mcp")
+    with running([sys.executable, "app.py", "--mcp"], ROOT, dict(os.environ)) as address:
+        tools = {tool.name for tool in asyncio.run(listed(f"{address}/gradio_api/mcp/"))}
+    assert tools == {"inpaint_image_and_mask", "inpaint", "outpaint"}
+
+
+async def listed(url):
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    async with streamablehttp_client(url) as (read, write, _):
+        async with ClientSession(read, write) as session:
+            await session.initialize()
+            return (await session.list_tools()).tools
