@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from inpaint_hub.compositing import composite, mask_out
-from inpaint_hub.pipelines import InpaintPipeline, load_pipeline
+from inpaint_hub.pipelines import AutoInpaintPipeline, InpaintPipeline, load_pipeline
+from inpaint_hub.pipelines.repository import HubPipeline
 from inpaint_hub.pipelines.search import SearchPipeline
 
 OPSET = 18
@@ -28,10 +29,9 @@ class Fill(nn.Module):
 
     def __init__(self, pipeline: InpaintPipeline) -> None:
         super().__init__()
-        if isinstance(pipeline, SearchPipeline):
+        if reason := why_not(pipeline):
             raise ValueError(
-                f"{type(pipeline).__name__} searches by gradients, which no graph holds; expected "
-                "a pipeline with an encoder"
+                f"{type(pipeline).__name__} {reason}; expected a pipeline that fills in one pass"
             )
         networks = {
             name: copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
@@ -54,11 +54,20 @@ class Fill(nn.Module):
         return composite(image, (generated / 2 + 0.5).clamp(0, 1), mask)
 
 
+def why_not(pipeline: HubPipeline) -> str | None:
+    """Why no graph can hold a pipeline's fill, or None."""
+    if isinstance(pipeline, SearchPipeline):
+        return "searches by gradients, which no graph holds"
+    if isinstance(pipeline, AutoInpaintPipeline):
+        return "chooses between two models, `faces` and `photos`: export each"
+    return None if isinstance(pipeline, InpaintPipeline) else "fills no holes"
+
+
 def export_onnx(pipeline: InpaintPipeline, file: str | Path, opset: int = OPSET) -> Fill:
     """Write `file`; returns the Fill it holds, to compare with.
 
-    Raises: ValueError for pipelines that search, and for an opset below 18; ModuleNotFoundError
-    without onnx and onnxscript.
+    Raises: ValueError for pipelines that do not fill in one pass, and for an opset below 18;
+    ModuleNotFoundError without onnx and onnxscript.
     """
     if opset < OPSET:
         raise ValueError(f"opset is {opset}, expected at least {OPSET}")

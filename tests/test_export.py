@@ -13,11 +13,20 @@ import torch
 from PIL import Image
 
 from inpaint_hub import (
+    AutoInpaintPipeline,
+    CoModGANGenerator,
+    CoModGANPipeline,
     DualPathPipeline,
+    FaceDetector,
+    FeedForwardPipeline,
     InvertFillEncoder,
     InvertFillPipeline,
+    LahiriEncoder,
+    LahiriPipeline,
     PSPEncoder,
+    PSPPipeline,
     StyleGAN2Generator,
+    StyleGAN2Pipeline,
     WPlusSearchPipeline,
 )
 from inpaint_hub.dualpath import DualPathInpainter
@@ -26,6 +35,7 @@ from inpaint_hub.export import check_onnx, export_onnx, main
 ROOT = Path(__file__).parent.parent
 WIDTHS = {"channel_base": 256, "channel_max": 8}
 SMALL = {"backbone": "small", "backbone_width": 8, "style_channels": 8}
+INPAINTER = {"resolution": 32, "channels": 8, **WIDTHS}
 
 
 def lively(network):
@@ -41,22 +51,33 @@ def tiny(kind, s=32):
     gan = lively(StyleGAN2Generator(resolution=s, z_dim=8, w_dim=8, num_mapping_layers=1, **WIDTHS))
     if kind == "search":
         return WPlusSearchPipeline(gan=gan)
-    encoder = PSPEncoder(resolution=s, w_dim=8, **SMALL)
+    if kind == "feedforward":
+        return FeedForwardPipeline(lively(DualPathInpainter(fusion="none", **INPAINTER)))
+    if kind == "comodgan":
+        sizes = {"resolution": s, "z_dim": 8, "w_dim": 8, "global_dim": 8, **WIDTHS}
+        return CoModGANPipeline(lively(CoModGANGenerator(num_mapping_layers=1, **sizes)))
+    if kind == "lahiri":
+        return LahiriPipeline(lively(LahiriEncoder(resolution=s, z_dim=8, **SMALL)), gan)
+    encoder = PSPEncoder(resolution=s, w_dim=8, delta_rows=kind == "e4e", **SMALL)
     if "invertfill" in kind:
         encoder = InvertFillEncoder(resolution=s, w_dim=8, structure_channels=8, **SMALL, **WIDTHS)
     lively(encoder)
-    if "dualpath" not in kind:
-        return InvertFillPipeline(encoder=encoder, gan=gan)
-    inpainter = lively(DualPathInpainter(resolution=s, channels=8, **WIDTHS))
-    return DualPathPipeline(encoder=encoder, gan=gan, inpainter=inpainter)
+    if "dualpath" in kind:
+        inpainter = lively(DualPathInpainter(**INPAINTER))
+        return DualPathPipeline(encoder=encoder, gan=gan, inpainter=inpainter)
+    joined = InvertFillPipeline if kind == "invertfill" else PSPPipeline
+    return joined(encoder=encoder, gan=gan)
+
+
+SLOW = ("invertfill", "dualpath", "psp", "e4e", "lahiri", "comodgan")
 
 
 @pytest.mark.parametrize(
     "kind",
     [
         "dualpath on invertfill",  # everything there is, in one graph
-        pytest.param("invertfill", marks=pytest.mark.slow),
-        pytest.param("dualpath", marks=pytest.mark.slow),
+        "feedforward",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in SLOW),
     ],
 )
 def test_the_file_gives_pytorchs_pictures_for_any_batch(tmp_path, kind):
@@ -90,9 +111,17 @@ def test_the_file_gives_pytorchs_pictures_for_any_batch(tmp_path, kind):
     assert np.ptp(found[~known]) > 0.05
 
 
-def test_searches_and_old_opsets_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="searches"):
-        export_onnx(tiny("search"), tmp_path / "no.onnx")
+def test_what_no_graph_holds_and_old_opsets_are_refused(tmp_path):
+    gan = tiny("search").gan
+    parts = tiny("invertfill"), tiny("feedforward")
+    detector = FaceDetector.from_pretrained(ROOT / "weights" / "face-detector")
+    for pipeline, reason in (
+        (tiny("search"), "searches"),
+        (StyleGAN2Pipeline(gan=gan), "fills no holes"),
+        (AutoInpaintPipeline(*parts, detector), "export each"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            export_onnx(pipeline, tmp_path / "no.onnx")
     with pytest.raises(ValueError, match="at least 18"):
         export_onnx(tiny("invertfill"), tmp_path / "no.onnx", opset=11)
     with pytest.raises(SystemExit) as stopped:

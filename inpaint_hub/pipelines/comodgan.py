@@ -33,7 +33,7 @@ class CoModGANPipeline(InpaintPipeline):
     def encode(self, masked_image: torch.Tensor, mask: torch.Tensor) -> FWLatent:
         gan = woken(self.gan)
         global_code, features = gan.encoder(masked_image, mask)
-        w = gan.w_avg.to(global_code.dtype).expand(len(mask), -1)
+        w = gan.w_avg.to(global_code.dtype).expand(mask.shape[0], -1)
         return FWLatent(gan.co_modulate(w, global_code), features)
 
     def random_offsets(

@@ -44,7 +44,7 @@ class FeedForwardPipeline(InpaintPipeline):
 
     def encode(self, masked_image: torch.Tensor, mask: torch.Tensor) -> FWLatent:
         """An FWLatent of no style vectors."""
-        return FWLatent(masked_image.new_zeros(len(mask), 0, 0))
+        return FWLatent(masked_image.new_zeros(mask.shape[0], 0, 0))
 
     def vary(
         self,
