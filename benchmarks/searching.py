@@ -14,7 +14,7 @@ import time
 
 import torch
 
-from inpaint_hub import StyleGAN2Discriminator, StyleGAN2Generator
+from inpaint_hub import PSPEncoder, StyleGAN2Discriminator, StyleGAN2Generator
 from inpaint_hub.search import Limits, multi_code_search, w_plus_search, yeh_search
 
 METHODS = ("w_plus", "yeh", "mganprior")
@@ -48,7 +48,7 @@ def timed(run):
     return result, time.process_time() - start
 
 
-def quality(gan, discriminator, num_pictures, steps, methods):
+def quality(gan, discriminator, num_pictures, steps, methods, encoder=None):
     """Rows of the table for one generator's own pictures."""
     random = torch.Generator().manual_seed(12345)  # none of what the searches begin at
     truth = gan(torch.randn(num_pictures, gan.z_dim, generator=random)).clamp(-1, 1)
@@ -56,7 +56,10 @@ def quality(gan, discriminator, num_pictures, steps, methods):
     s = gan.resolution
     mask[..., s // 3 : 2 * s // 3, s // 4 : 3 * s // 4] = 1
     for method in methods:
-        for name, schedule in SCHEDULES.items():
+        schedules = dict(SCHEDULES)
+        if encoder is not None and method == "w_plus":
+            schedules["encoder's codes"] = {"start": encoder(truth * (1 - mask), mask)}
+        for name, schedule in schedules.items():
             for count in (steps // 4, steps // 2, steps):
                 picture, seconds = timed(
                     lambda m=method, c=count, o=schedule: found(
@@ -92,6 +95,7 @@ def build_parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--gan", help="pipeline with a generator and its discriminator")
+    parser.add_argument("--init_encoder", help="of this pSp pipeline W+ also begins at its codes")
     parser.add_argument("--resolutions", type=int, nargs="*", default=[])
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--num_pictures", type=int, default=2)
@@ -113,7 +117,11 @@ def main(argv=None):
         judge = StyleGAN2Discriminator.from_pretrained(arguments.gan, subfolder="discriminator")
         for network in (gan, judge):
             network.requires_grad_(False)
-        rows += [quality(gan, judge, arguments.num_pictures, arguments.steps, arguments.methods)]
+        begun = None
+        if arguments.init_encoder:
+            begun = PSPEncoder.from_pretrained(arguments.init_encoder, subfolder="encoder").eval()
+        given = (arguments.num_pictures, arguments.steps, arguments.methods, begun)
+        rows += [quality(gan, judge, *given)]
     for resolution in arguments.resolutions:
         rows.append(
             seconds_alone(resolution, arguments.steps, arguments.methods, arguments.schedules)
