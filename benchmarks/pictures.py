@@ -51,7 +51,7 @@ FAILURES = {
 
 
 def scaled(size, *percent):
-    """Per cent of the side -> px."""
+    """Percent of the side -> px."""
     return [round(size * p / 100) for p in percent]
 
 

@@ -42,7 +42,7 @@ def upsample(x):
 
 
 class Linear(nn.Module):
-    """Equalised linear layer."""
+    """Equalized linear layer."""
 
     def __init__(self, in_features, out_features, bias_init=0.0, lr_multiplier=1.0, act=False):
         super().__init__()
@@ -209,7 +209,7 @@ class ReferenceGenerator(nn.Module):
 
 
 class Conv(nn.Module):
-    """Equalised convolution; `down` filters, then strides by two."""
+    """Equalized convolution; `down` filters, then strides by two."""
 
     def __init__(self, in_channels, out_channels, kernel_size, down=False, bias=True, act=False):
         super().__init__()

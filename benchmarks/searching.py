@@ -37,7 +37,7 @@ def found(method, gan, discriminator, masked, mask, limits, **schedule):
 
 
 def l1_percent(picture, truth, part):
-    """Mean |difference| over `part` [K,1,s,s] in per cent of the range."""
+    """Mean |difference| over `part` [K,1,s,s] in percent of the range."""
     difference = (picture.clamp(-1, 1) - truth).abs().mean(dim=1, keepdim=True)
     return (difference * part).sum().item() / part.sum().item() * 50
 

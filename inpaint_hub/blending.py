@@ -281,9 +281,9 @@ def correction(
         step = size / np.maximum((direction * image).sum(axis=1, keepdims=True), 1e-20)
         sources = sources + step * direction
         residual = residual - step * image
-        towards = preconditioned(residual)
-        before, size = size, (residual * towards).sum(axis=1, keepdims=True)
-        direction = towards + size / np.maximum(before, 1e-20) * direction
+        toward = preconditioned(residual)
+        before, size = size, (residual * toward).sum(axis=1, keepdims=True)
+        direction = toward + size / np.maximum(before, 1e-20) * direction
     u = spread(sources)
     if free_mean:
         u += (target - u[:, border]).mean(axis=1)[:, None, None]

@@ -249,7 +249,7 @@ def filled(client, tmp_path, image, name):
     return hole, Image.open(before), Image.open(gallery_paths(gallery)[0])
 
 
-def test_16_bit_grey_comes_back_with_its_16_bits(client, tmp_path):
+def test_16_bit_gray_comes_back_with_its_16_bits(client, tmp_path):
     values = np.random.default_rng(0).integers(0, 65536, (50, 70), dtype=np.uint16)
     hole, before, result = filled(client, tmp_path, Image.fromarray(values), "deep.png")
     assert result.mode.startswith("I;16")

@@ -1,6 +1,7 @@
 """Imports point one way, and importing the package is light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -194,6 +195,28 @@ def test_text_files_are_utf_8_whatever_the_locale_says(file):
 def test_files_are_named_after_concepts():
     roles = {"utils", "helpers", "misc", "common", "core"}
     assert not {f.stem for f in FILES} & roles
+
+
+BRITISH = (
+    r"colour|behaviour|favour|neighbour|centre|grey|artefact|licence|judgement|cancelled|cancelling"
+    r"|labelled|labelling|modelled|modelling|per cent"
+    r"|(?:initial|normal|optim|minim|maxim|recogn|general|regular|equal|summar|visual|organ|penal)"
+    r"is(?:e|ed|es|er|ing|able|ation)"
+)
+KEPT = {"fid_normalise"}  # a flag, and in saved configurations
+
+
+@pytest.mark.parametrize(
+    "folder", ["inpaint_hub", "docs", "tests", "benchmarks", "examples", "weights", "."]
+)
+def test_words_are_spelled_as_in_the_interfaces_we_speak(folder):
+    """American: color, center, normalize."""
+    places = (ROOT / folder).glob("*.*" if folder == "." else "**/*.*")
+    for file in places:
+        if file.suffix not in (".py", ".md", ".js", ".css", ".html") or file == Path(__file__):
+            continue
+        words = re.findall(rf"\b\w*(?:{BRITISH})\w*", file.read_text("utf-8"), re.IGNORECASE)
+        assert set(words) <= KEPT, f"{file}: {words}"
 
 
 PROBE = """

@@ -125,7 +125,7 @@ def test_the_nominal_protocol_covers_less_than_it_says(folder):  # noqa: F811
     assert 0.45 < np.mean(covered) < 0.65  # SPEC A11.2: 55 %
 
 
-def test_groups_are_spelt_out_and_nothing_is_judged_twice():
+def test_groups_are_spelled_out_and_nothing_is_judged_twice():
     assert [b.name for b in parse_bands(["poster"])][:2] == ["0-10 %", "10-20 %"]
     assert len(parse_bands(["poster", "outpaint", "easy"])) == 6 + 9 + 1
     with pytest.raises(ValueError, match="given twice: 10-20"):
@@ -414,8 +414,8 @@ def test_only_the_hole_is_judged(first_run, command, folder, tmp_path, capsys): 
     source = first_run / "pictures" / "telea"
     copy_with(source, tmp_path / "outside", keep(hole=True))
     copy_with(source, tmp_path / "inside", keep(hole=False))
-    spoilt = [f"{name}={tmp_path / name}" for name in ("outside", "inside")]
-    main([*command, "--predictions", *spoilt, "--output", str(tmp_path / "o")])
+    spoiled = [f"{name}={tmp_path / name}" for name in ("outside", "inside")]
+    main([*command, "--predictions", *spoiled, "--output", str(tmp_path / "o")])
     first = without_time(results_of(first_run))
     for band, methods in without_time(results_of(tmp_path / "o")).items():
         assert methods["outside"] == first[band]["telea"]

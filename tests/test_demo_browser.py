@@ -458,7 +458,7 @@ def test_cancel_gives_the_button_back_and_keeps_the_result(browser, address, tmp
             Recorded.wait_until_held()
             page.wait_for_function("document.querySelector('#fill').disabled")
             page.click("#cancel")
-            said(page, "Cancelled")
+            said(page, "Canceled")
             release()
         page.wait_for_function("!document.querySelector('#fill').disabled")
         assert page.locator("#results img").first.is_visible()

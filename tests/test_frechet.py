@@ -1,4 +1,4 @@
-"""Distances of two sets of features, against closed forms and the definitions spelt out."""
+"""Distances of two sets of features, against closed forms and the definitions spelled out."""
 
 import itertools
 
@@ -90,7 +90,7 @@ def test_the_intervals_have_the_width_that_new_samples_show():
     assert np.mean(kernel_widths) == pytest.approx(2 * 1.96 * np.std(kernels), rel=0.3)
 
 
-def test_kernel_distance_is_its_definition_spelt_out():
+def test_kernel_distance_is_its_definition_spelled_out():
     a, b = rng(0).normal(size=(7, 4)), rng(1).normal(size=(7, 4)) + 0.5
 
     def k(x, y):

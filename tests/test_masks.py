@@ -168,7 +168,7 @@ def test_strokes_scale_with_the_mask():
     assert abs(means[0] - means[1]) < 0.08
 
 
-def test_strokes_have_no_favoured_direction():
+def test_strokes_have_no_favored_direction():
     mean = np.mean(
         [strokes(64, r, num_strokes=(1, 3)) for r in [rng()] for _ in range(300)], axis=0
     )

@@ -374,7 +374,7 @@ def test_sigterm_saves_a_checkpoint_from_which_the_run_goes_on(faces, tmp_path):
     assert (train(config(faces, tmp_path, **fields)) / "model_index.json").is_file()
 
 
-SIGNALLED = """
+SIGNALED = """
 import os, signal, sys
 from inpaint_hub.training import TrainConfig, pictures
 from inpaint_hub.training.loop import StopSignal, training_batches, training_pictures
@@ -398,7 +398,7 @@ with StopSignal() as stop:
     ("number", "workers"), [(signal.SIGINT, "started"), (signal.SIGTERM, "slow to start")]
 )
 def test_a_signal_to_the_whole_group_leaves_the_loading_workers_at_work(faces, number, workers):
-    command = [sys.executable, "-c", SIGNALLED, str(faces), str(int(number)), workers]
+    command = [sys.executable, "-c", SIGNALED, str(faces), str(int(number)), workers]
     run = {"cwd": ROOT, "capture_output": True, "text": True, "start_new_session": True}
     done = subprocess.run(command, **run)
     assert "stop requested: True" in done.stdout, done.stderr

@@ -96,7 +96,7 @@ class CoModGANGenerator(HubModel):
         generator: torch.Generator | list[torch.Generator] | None = None,
     ) -> Tensor:
         """masked_image [N,3,s,s] in [-1,1] with hole 0, mask [N,1,s,s], 1 = hole -> the picture,
-        hole filled, unbounded around [-1,1] there; truncation_psi < 1 pulls w towards w_avg.
+        hole filled, unbounded around [-1,1] there; truncation_psi < 1 pulls w toward w_avg.
 
         Raises: ValueError for a picture that is not s by s.
         """

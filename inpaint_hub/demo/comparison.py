@@ -70,7 +70,7 @@ def compare(rows, image, hole, settings):
 
 
 def spread_map(pipe, image, hole, settings):
-    """(heat map over the greyed photo, mean spread in grey levels, number of results): where
+    """(heat map over the grayed photo, mean spread in gray levels, number of results): where
     fills of the same hole differ, the model is guessing.
 
     The spread is the standard deviation between the results, the mean of R, G and B, in 8-bit
@@ -87,8 +87,8 @@ def spread_map(pipe, image, hole, settings):
         raise Refusal("There is no result to compare.")
     spread = np.sqrt(np.maximum(squares / count - (total / count) ** 2, 0)).mean(axis=1)
     top = max(float(np.percentile(spread, 99)), 1e-6)
-    grey = np.asarray(seen(image).convert("L"))
-    shown = np.repeat((grey // 3 + 150)[..., None], 3, axis=2).astype(np.uint8)
+    gray = np.asarray(seen(image).convert("L"))
+    shown = np.repeat((gray // 3 + 150)[..., None], 3, axis=2).astype(np.uint8)
     shown[hole] = heat(np.clip(spread / top, 0, 1))
     return Image.fromarray(shown), float(spread.mean()), top, count
 

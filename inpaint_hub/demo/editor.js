@@ -159,14 +159,14 @@ function layOut() {
 }
 
 function zoomTo(zoom) {
-  const centre = [
+  const center = [
     (stage.scrollLeft + stage.clientWidth / 2) / Math.max(1, sheet.offsetWidth),
     (stage.scrollTop + stage.clientHeight / 2) / Math.max(1, sheet.offsetHeight),
   ];
   state.zoom = Math.min(Math.max(zoom, 1), 16);
   layOut();
-  stage.scrollLeft = centre[0] * sheet.offsetWidth - stage.clientWidth / 2;
-  stage.scrollTop = centre[1] * sheet.offsetHeight - stage.clientHeight / 2;
+  stage.scrollLeft = center[0] * sheet.offsetWidth - stage.clientWidth / 2;
+  stage.scrollTop = center[1] * sheet.offsetHeight - stage.clientHeight / 2;
 }
 
 // The slider's position goes with the square of the size: fine at the thin end.

@@ -56,9 +56,9 @@ def extended(pipe, image, percent, settings, progress):
 
 
 def framed(image, size, percent):
-    """The photo in the middle of the larger picture, grey where it was not."""
+    """The photo in the middle of the larger picture, gray where it was not."""
     left, top, right, bottom = pixels(image.size, percent)
     if image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
-    grey = 127 if image.mode == "L" else (127, 127, 127)
-    return ImageOps.expand(image, (left, top, right, bottom), fill=grey)
+    gray = 127 if image.mode == "L" else (127, 127, 127)
+    return ImageOps.expand(image, (left, top, right, bottom), fill=gray)

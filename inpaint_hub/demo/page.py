@@ -106,7 +106,7 @@ def wire_rounds(parts: SimpleNamespace, rounds: Rounds) -> None:
     )
     filled.then(None, js=TO_RESULT, **PRIVATE)
     parts.cancel.click(
-        rounds.cancelled, None, [told, *buttons], cancels=[filled], queue=False, **HIDDEN
+        rounds.canceled, None, [told, *buttons], cancels=[filled], queue=False, **HIDDEN
     )
     editor.input(
         rounds.fill_live,
@@ -161,7 +161,7 @@ def wire_batches(parts: SimpleNamespace, batches: Batches) -> None:
         **PRIVATE,
     )
     parts.many_cancel.click(
-        lambda: status("Cancelled."),
+        lambda: status("Canceled."),
         None,
         parts.many_told,
         cancels=[many],

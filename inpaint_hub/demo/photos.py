@@ -353,7 +353,7 @@ def write_png(image, path, notes):
 
 
 def fits(profile, mode):
-    """Whether an ICC profile's colour space (bytes 16 to 19 of its header) is that of the mode."""
+    """Whether an ICC profile's color space (bytes 16 to 19 of its header) is that of the mode."""
     space = profile[16:20].strip()
     wanted = {"L": b"GRAY", "LA": b"GRAY", "I;16": b"GRAY", "CMYK": b"CMYK", "LAB": b"Lab"}
     return space == wanted.get(mode, b"RGB")

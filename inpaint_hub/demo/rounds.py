@@ -139,8 +139,8 @@ class Rounds:
             **self.buttons(working=False),
         }
 
-    def cancelled(self) -> dict:
-        return {self.parts.told: status("Cancelled.")} | self.buttons(working=False)
+    def canceled(self) -> dict:
+        return {self.parts.told: status("Canceled.")} | self.buttons(working=False)
 
     def fill_live(self, value: dict, visit: Visit | None, model: str, *given: object) -> dict:
         """A draft after each stroke, replaced by the next. Its sentence has its own place: it never

@@ -171,7 +171,7 @@ def parse_band(text, files=None):
     )
 
 
-def spelt_out(text):
+def spelled_out(text):
     """Names of the bands of a group ("poster", "strokes-poster"), or the text itself."""
     kind, _, rest = text.partition("-")
     if rest == "poster" and (kind in MIXTURES or kind == FILES):
@@ -180,11 +180,11 @@ def spelt_out(text):
 
 
 def parse_bands(texts, files=None):
-    """Bands of the texts, groups (poster, outpaint) spelt out; files: a MaskFiles or None.
+    """Bands of the texts, groups (poster, outpaint) spelled out; files: a MaskFiles or None.
 
     Raises: ValueError for a text that is no band, or for one band named twice.
     """
-    bands = [parse_band(one, files) for text in texts for one in spelt_out(text)]
+    bands = [parse_band(one, files) for text in texts for one in spelled_out(text)]
     slugs = [slug(band) for band in bands]
     twice = sorted({s for s in slugs if slugs.count(s) > 1})
     if twice:

@@ -93,7 +93,7 @@ class FaceDetector(HubModel):
         ]
 
     def _set_upright(self, pixels: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """The points [n,5,2] as O-net sees them when each face is turned upright: it has learnt
+        """The points [n,5,2] as O-net sees them when each face is turned upright: it has learned
         from upright ones, and is a tenth of the eyes' distance off at 45 degrees otherwise."""
         if not len(places):
             return places

@@ -13,7 +13,7 @@ MODES = ("soft", "static")
 
 
 class SoftMeanLatent:
-    """The mean latents the fidelity loss pulls towards: `w_bar_online`, `w_bar_target`, each
+    """The mean latents the fidelity loss pulls toward: `w_bar_online`, `w_bar_target`, each
     [w_dim].
 
     Args:

@@ -315,7 +315,7 @@ class InpaintPipeline(HubPipeline):
             mask_blur: soften the fill's rim, inside the hole, over so many px.
             noise_mode: "const" | "random" | "none"; where not given, random when several results
                 or a generator are asked for, else const.
-            variation: how far style vectors move towards those of random latents, 0 (not at all) to
+            variation: how far style vectors move toward those of random latents, 0 (not at all) to
                 1; makes the results for one hole differ visibly. Ours, not the papers'.
             composite: False shows the generator's picture around the hole too.
             blend: how the fill is made to meet the known colors, at the picture's own resolution

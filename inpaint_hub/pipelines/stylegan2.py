@@ -38,7 +38,7 @@ class StyleGAN2Pipeline(HubPipeline):
         truncation_psi: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> StyleGAN2Output:
-        """`num_images` new pictures; truncation_psi in [0,1] pulls them towards the average
+        """`num_images` new pictures; truncation_psi in [0,1] pulls them toward the average
         picture.
 
         generator: torch.Generator that draws z and noise.

@@ -95,7 +95,7 @@ class StyleGAN2Discriminator(HubModel):
 
     @torch.no_grad()
     def grow_from(self, smaller: nn.Module) -> None:
-        """Copy a discriminator of half the resolution; the judgement is then its own of the
+        """Copy a discriminator of half the resolution; the judgment is then its own of the
         down-sampled picture, until the new block learns to add to it (SPEC G7).
 
         That takes two channels for each of the picture's; from_rgb and the new block of a narrower

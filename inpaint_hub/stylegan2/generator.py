@@ -52,7 +52,7 @@ class StyleGAN2Generator(HubModel):
         return channels_at(resolution, self.channel_base, self.channel_max)
 
     def map(self, z: Tensor, truncation_psi: float = 1.0) -> Tensor:
-        """z [N,z_dim] -> ws [N,L,w_dim], one w for all layers; psi < 1 pulls towards w_avg."""
+        """z [N,z_dim] -> ws [N,L,w_dim], one w for all layers; psi < 1 pulls toward w_avg."""
         w = self.mapping(z)
         if truncation_psi != 1.0:
             w = self.w_avg.to(w.dtype).lerp(w, truncation_psi)

@@ -1,4 +1,4 @@
-"""Equalised-learning-rate layers and the modulated convolution of StyleGAN2 (SPEC C2-C4)."""
+"""Equalized-learning-rate layers and the modulated convolution of StyleGAN2 (SPEC C2-C4)."""
 
 import math
 

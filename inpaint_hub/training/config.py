@@ -140,14 +140,14 @@ class TrainConfig:
     validation_images: str = option(
         "", "in their place: files of pictures, separated by commas, shown with fixed masks"
     )
-    eval_batch_size: int = option(16, "pictures at a time in a judgement")
+    eval_batch_size: int = option(16, "pictures at a time in a judgment")
     validation_network: str = option(
         "",
         "feature network (.json or .safetensors; never one of a loss) that judges the pictures "
         "held back while training: Frechet distance, contrast, clipping, color shift",
     )
-    judging_steps: int = option(0, "steps between judgements; 0 = validation_steps")
-    num_judged_images: int = option(500, "pictures or samples in a judgement")
+    judging_steps: int = option(0, "steps between judgments; 0 = validation_steps")
+    num_judged_images: int = option(500, "pictures or samples in a judgment")
     judged_bands: str = option("10-30,70-90", "coverages (%) of the holes that are judged")
     keep_best: bool = option(
         False, "release the weights that were judged best (in output_dir/best) instead of the last"
