@@ -28,9 +28,9 @@ SCHEDULES = {
 def found(method, gan, discriminator, masked, mask, limits, **schedule):
     """Pictures [K,3,s,s] that a search ends with."""
     if method == "w_plus":
-        latent = (w_plus_search(gan, masked, mask, limits, **schedule),)
+        latent = w_plus_search(gan, masked, mask, limits, **schedule)
     elif method == "yeh":
-        latent = (yeh_search(gan, discriminator, masked, mask, limits, **schedule),)
+        latent = yeh_search(gan, discriminator, masked, mask, limits, **schedule)
     else:
         latent = multi_code_search(gan, masked, mask, limits, **schedule)
     return gan.synthesis(*latent)

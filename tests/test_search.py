@@ -480,11 +480,11 @@ def larger_gan():
 def searched(kind, gan, masked, mask, limits, **schedule):
     """The pictures [K,3,s,s] that a search ends with."""
     if kind == "w_plus":
-        found = (w_plus_search(gan, masked, mask, limits, 0.1, **schedule),)
+        found = w_plus_search(gan, masked, mask, limits, 0.1, **schedule)
     elif kind == "yeh":
         torch.manual_seed(3)
         judge = StyleGAN2Discriminator(resolution=32, channel_base=256, channel_max=16).eval()
-        found = (yeh_search(gan, judge, masked, mask, limits, 0.1, **schedule),)
+        found = yeh_search(gan, judge, masked, mask, limits, 0.1, **schedule)
     else:
         found = multi_code_search(gan, masked, mask, limits, 0.1, 3, 8, **schedule)
     return gan.synthesis(*found)
@@ -552,10 +552,10 @@ def test_a_search_that_is_stopped_in_its_first_stage_stops():
     steps = []
     limits = Limits(60, on_step=lambda step, codes, losses: steps.append(step) or step == 2)
     with torch.no_grad():
-        ws = w_plus_search(
+        found = w_plus_search(
             gan, torch.rand(1, 3, 32, 32), mask, limits, coarse_to_fine=True, num_starts=2
         )
-    assert steps == [0, 1, 2] and ws.shape == (1, gan.num_ws, 16)
+    assert steps == [0, 1, 2] and found.ws.shape == (1, gan.num_ws, 16)
 
 
 def test_a_search_begins_at_an_encoders_codes():

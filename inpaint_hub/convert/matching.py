@@ -157,6 +157,16 @@ def voted(state, candidates):
     return votes.most_common(1)[0][0] if votes else None
 
 
+def latent_sizes(state, layers, others):
+    """(z_dim, w_dim) of a mapping, by its layers' weights and what else is as wide as w.
+
+    layers: keys, first to last. others: [(key, axis)].
+    """
+    w_dim = voted(state, [(key, 0) for key in layers] + others) or 0
+    first, later = ([(key, 1) for key in part] for part in (layers[:1], layers[1:]))
+    return voted(state, first) or voted(state, later) or w_dim, w_dim
+
+
 def fitted_channels(widths):
     """(channel_base, channel_max) of widths {resolution: channels}: min(base // r, max).
 

@@ -16,6 +16,7 @@ from inpaint_hub.convert.matching import (
     checked_resolution,
     fitted_channels,
     highest,
+    latent_sizes,
     matched,
     shapes_of,
     voted,
@@ -121,11 +122,9 @@ def generator_config(state, attributes):
         ]
     base, most = fitted_channels(widths_of(state, candidates))
     num_layers = checked_depth(highest(state, LAYERS) + 1)
+    layers = [f"mapping.fc{i}.weight" for i in range(num_layers)]
     affines = [(k, 1) for k in state if k.endswith(".affine.weight")]
-    layers = [(f"mapping.fc{i}.weight", 0) for i in range(num_layers)]
-    w_dim = voted(state, affines + layers + [("mapping.w_avg", 0)]) or 0
-    later = [(f"mapping.fc{i}.weight", 1) for i in range(1, num_layers)]
-    z_dim = voted(state, [("mapping.fc0.weight", 1)]) or voted(state, later) or w_dim
+    z_dim, w_dim = latent_sizes(state, layers, [*affines, ("mapping.w_avg", 0)])
     gain = attributes.get("mapping.fc0.bias_gain", 0.01)
     if not isinstance(gain, (int, float)) or not 0 < gain <= 1:
         raise UnknownLayoutError(f"the mapping's learning rate is {shown(gain)}, expected 0.01")

@@ -18,6 +18,7 @@ from inpaint_hub.convert.matching import (
     checked_resolution,
     fitted_channels,
     highest,
+    latent_sizes,
     matched,
     shapes_of,
     voted,
@@ -74,11 +75,9 @@ def generator_config(state):
         ]
     base, most = fitted_channels(widths_of(state, candidates))
     num_layers = checked_depth(max(highest(state, STYLES), 0))
-    styles = [(f"style.{i}.weight", 0) for i in range(1, num_layers + 1)]
+    layers = [f"style.{i}.weight" for i in range(1, num_layers + 1)]
     modulations = [(k, 1) for k in state if k.endswith(".modulation.weight")]
-    w_dim = voted(state, styles + modulations) or 0
-    later = [(f"style.{i}.weight", 1) for i in range(2, num_layers + 1)]
-    z_dim = voted(state, [("style.1.weight", 1)]) or voted(state, later) or w_dim
+    z_dim, w_dim = latent_sizes(state, layers, modulations)
     return {
         "resolution": resolution,
         "z_dim": z_dim,

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ EXPECTED = (
     "expected a PIL image, a numpy array [H,W], [H,W,C] or [N,H,W,C], a torch tensor [H,W], "
     "[C,H,W] or [N,C,H,W], or a list of these"
 )
+Values = TypeVar("Values", np.ndarray, torch.Tensor)
 PictureLike = Image.Image | np.ndarray | torch.Tensor | list  # what users give and get
 
 
@@ -179,9 +181,9 @@ def read_images(image: PictureLike | Picture) -> list[Picture]:
     if isinstance(image, Image.Image):
         return [from_pil(image)]
     if isinstance(image, np.ndarray):
-        return [_from_array(a) for a in _split_array(image)]
+        return [_from_array(a) for a in _split(image)]
     if isinstance(image, torch.Tensor):
-        return [_from_tensor(t) for t in _split_tensor(image)]
+        return [_from_tensor(t) for t in _split(image)]
     raise TypeError(
         f"image is a {type(image).__name__} ({str(image)[:60]!r}); {EXPECTED}; open files with "
         "PIL.Image.open"
@@ -274,13 +276,14 @@ def _pil_maker(mode: str, metadata: dict) -> Callable:
     return make
 
 
-def _split_array(array: np.ndarray) -> list[np.ndarray]:
-    """[H,W], [H,W,C] or [N,H,W,C] -> list of [H,W] or [H,W,C]."""
-    if array.ndim in (2, 3):
-        return [array]
-    if array.ndim == 4 and len(array):
-        return list(array)
-    raise ValueError(f"image is an array of shape {array.shape}; {EXPECTED}; reshape it")
+def _split(values: Values) -> list[Values]:
+    """A batch of pictures, of four dimensions, one by one; one picture as it is."""
+    if values.ndim in (2, 3):
+        return [values]
+    if values.ndim == 4 and len(values):
+        return list(values)
+    kind = "an array" if isinstance(values, np.ndarray) else "a tensor"
+    raise ValueError(f"image is {kind} of shape {tuple(values.shape)}; {EXPECTED}; reshape it")
 
 
 def _from_array(array: np.ndarray) -> Picture:
@@ -292,14 +295,6 @@ def _from_array(array: np.ndarray) -> Picture:
 
     white = white_of(native)
     return Picture(over_white(native, white), native, white, restore)
-
-
-def _split_tensor(tensor: torch.Tensor) -> list[torch.Tensor]:
-    if tensor.ndim in (2, 3):
-        return [tensor]
-    if tensor.ndim == 4 and len(tensor):
-        return list(tensor)
-    raise ValueError(f"image is a tensor of shape {tuple(tensor.shape)}; {EXPECTED}; reshape it")
 
 
 def _from_tensor(tensor: torch.Tensor) -> Picture:

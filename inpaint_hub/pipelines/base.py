@@ -20,6 +20,7 @@ from inpaint_hub.images import (
 from inpaint_hub.pipelines.arguments import check_arguments, chosen_noise, warn_of_hidden
 from inpaint_hub.pipelines.repository import HubPipeline, woken
 from inpaint_hub.pipelines.windows import (
+    Generators,
     PreparedInputs,
     fills_of,
     generators_of,
@@ -188,7 +189,7 @@ class InpaintPipeline(HubPipeline):
         self,
         latent: FWLatent,
         variation: float,
-        generator: torch.Generator | list[torch.Generator] | None = None,
+        generator: Generators = None,
         truncation_psi: float = 1.0,
     ) -> FWLatent:
         """The latents, ws moved by `variation` times the offset of a random w from the mean latent.
@@ -201,9 +202,7 @@ class InpaintPipeline(HubPipeline):
         offsets = self.random_offsets(len(latent.ws), generator)
         return latent._replace(ws=latent.ws + variation * truncation_psi * offsets[:, None])
 
-    def random_offsets(
-        self, count: int, generator: torch.Generator | list[torch.Generator] | None = None
-    ) -> torch.Tensor:
+    def random_offsets(self, count: int, generator: Generators = None) -> torch.Tensor:
         """Of `count` random w from the mean latent, [count,w_dim]; generator: as vary's."""
         generators = generator if isinstance(generator, list) else [generator] * count
         z = [
@@ -213,26 +212,28 @@ class InpaintPipeline(HubPipeline):
         gan = woken(self.gan)
         return gan.mapping(torch.stack(z).to(gan.device, gan.dtype)) - gan.w_avg
 
+    def drawn(self, latent: FWLatent, generator: Generators, truncation_psi: float) -> FWLatent:
+        """The latents as random noise makes them: here, where it is the generator's alone, as they
+        are. Arguments as vary's."""
+        return latent
+
     def generate(
         self,
         latent: FWLatent,
         noise_mode: str = "const",
-        generator: torch.Generator | list[torch.Generator] | None = None,
+        generator: Generators = None,
         truncation_psi: float = 1.0,
         **options: Any,
     ) -> torch.Tensor | tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """FWLatent of K latents -> the GAN's pictures [K,3,s,s], unbounded around [-1,1].
 
-        truncation_psi: of the random w that a pipeline draws here; this one draws none.
+        noise_mode: "random" draws anew what `drawn` says, too, truncation_psi being its.
         options: as SynthesisNetwork.forward's (return_features).
         """
+        if noise_mode == "random":
+            latent = self.drawn(latent, generator, truncation_psi)
         return woken(self.gan).synthesis(
-            latent.ws,
-            latent.features,
-            latent.rgb_features,
-            noise_mode=noise_mode,
-            generator=generator,
-            **options,
+            *latent, noise_mode=noise_mode, generator=generator, **options
         )
 
     def render(
@@ -241,7 +242,7 @@ class InpaintPipeline(HubPipeline):
         masked_image: torch.Tensor,
         mask: torch.Tensor,
         noise_mode: str = "const",
-        generator: torch.Generator | list[torch.Generator] | None = None,
+        generator: Generators = None,
         truncation_psi: float = 1.0,
     ) -> dict:
         """{name: tensor [K,...]}: the output's fields for K windows, given their latents and what
@@ -276,7 +277,7 @@ class InpaintPipeline(HubPipeline):
         width: int | None = None,
         padding_mask_crop: int | None = None,
         num_images_per_prompt: int = 1,
-        generator: torch.Generator | list[torch.Generator] | None = None,
+        generator: Generators = None,
         latents: FWLatent | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -385,10 +386,7 @@ class InpaintPipeline(HubPipeline):
 
     @staticmethod
     def texture_seeds(
-        texture: str,
-        generator: torch.Generator | list[torch.Generator] | None,
-        num_pictures: int,
-        samples: int = 1,
+        texture: str, generator: Generators, num_pictures: int, samples: int = 1
     ) -> list[int] | None:
         """Seeds of the texture's search, one for each result: drawn from its generator, else None
         (then the samples' numbers). generator: as __call__'s."""
@@ -402,7 +400,7 @@ class InpaintPipeline(HubPipeline):
         self,
         prepared: PreparedInputs,
         samples: int = 1,
-        generator: torch.Generator | list[torch.Generator] | None = None,
+        generator: Generators = None,
         noise_mode: str = "const",
         variation: float = 0.0,
         latents: FWLatent | None = None,

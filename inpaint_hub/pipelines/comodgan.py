@@ -1,13 +1,12 @@
 """CoModGAN as a pipeline: one network, no inversion."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 
 from inpaint_hub.comodgan import CoModGANGenerator
 from inpaint_hub.pipelines.base import InpaintPipeline
 from inpaint_hub.pipelines.repository import woken
+from inpaint_hub.pipelines.windows import Generators
 from inpaint_hub.stylegan2 import FWLatent
 
 
@@ -36,21 +35,10 @@ class CoModGANPipeline(InpaintPipeline):
         w = gan.w_avg.to(global_code.dtype).expand(mask.shape[0], -1)
         return FWLatent(gan.co_modulate(w, global_code), features)
 
-    def random_offsets(
-        self, count: int, generator: torch.Generator | list[torch.Generator] | None = None
-    ) -> torch.Tensor:
+    def random_offsets(self, count: int, generator: Generators = None) -> torch.Tensor:
         """Of w alone: the encoder's code says what the picture shows, and stays."""
         return F.pad(super().random_offsets(count, generator), (0, self.gan.global_dim))
 
-    def generate(
-        self,
-        latent: FWLatent,
-        noise_mode: str = "const",
-        generator: torch.Generator | list[torch.Generator] | None = None,
-        truncation_psi: float = 1.0,
-        **options: Any,
-    ) -> torch.Tensor | tuple[torch.Tensor, dict[int, torch.Tensor]]:
-        """As InpaintPipeline's; noise_mode "random" draws z too."""
-        if noise_mode == "random":
-            latent = self.vary(latent, 1.0, generator, truncation_psi)
-        return super().generate(latent, noise_mode, generator, **options)
+    def drawn(self, latent: FWLatent, generator: Generators, truncation_psi: float) -> FWLatent:
+        """Of a random z each."""
+        return self.vary(latent, 1.0, generator, truncation_psi)

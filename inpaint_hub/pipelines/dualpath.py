@@ -12,6 +12,7 @@ from inpaint_hub.images import to_pixels
 from inpaint_hub.inversion import PSPEncoder
 from inpaint_hub.invertfill import InvertFillEncoder
 from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
+from inpaint_hub.pipelines.windows import Generators
 from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Generator
 
 
@@ -81,7 +82,7 @@ class DualPathPipeline(InpaintPipeline):
         masked_image: torch.Tensor,
         mask: torch.Tensor,
         noise_mode: str = "const",
-        generator: torch.Generator | list[torch.Generator] | None = None,
+        generator: Generators = None,
         truncation_psi: float = 1.0,
     ) -> dict:
         """As the base's; `inverted` and `offsets` as DualPathOutput's."""

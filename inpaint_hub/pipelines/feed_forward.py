@@ -9,7 +9,7 @@ import torch
 
 from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.pipelines.base import InpaintPipeline
-from inpaint_hub.pipelines.windows import fills_of
+from inpaint_hub.pipelines.windows import Generators, fills_of
 from inpaint_hub.stylegan2 import FWLatent
 
 
@@ -50,7 +50,7 @@ class FeedForwardPipeline(InpaintPipeline):
         self,
         latent: FWLatent,
         variation: float,
-        generator: torch.Generator | list[torch.Generator] | None = None,
+        generator: Generators = None,
         truncation_psi: float = 1.0,
     ) -> FWLatent:
         return latent
@@ -61,7 +61,7 @@ class FeedForwardPipeline(InpaintPipeline):
         masked_image: torch.Tensor,
         mask: torch.Tensor,
         noise_mode: str = "const",
-        generator: torch.Generator | list[torch.Generator] | None = None,
+        generator: Generators = None,
         truncation_psi: float = 1.0,
     ) -> dict:
         return {"generated": self.inpainter(masked_image, mask)}

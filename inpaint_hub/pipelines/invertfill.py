@@ -1,11 +1,8 @@
 """InvertFill as a pipeline."""
 
-from typing import Any
-
-import torch
-
 from inpaint_hub.invertfill import InvertFillEncoder
 from inpaint_hub.pipelines.base import InpaintPipeline
+from inpaint_hub.pipelines.windows import Generators
 from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Generator
 
 
@@ -23,16 +20,9 @@ class InvertFillPipeline(InpaintPipeline):
         super().__init__()
         self.register_networks(encoder=encoder, gan=gan)
 
-    def generate(
-        self,
-        latent: FWLatent,
-        noise_mode: str = "const",
-        generator: torch.Generator | list[torch.Generator] | None = None,
-        truncation_psi: float = 1.0,
-        **options: Any,
-    ) -> torch.Tensor | tuple[torch.Tensor, dict[int, torch.Tensor]]:
-        """As InpaintPipeline's; noise_mode "random" draws what co-modulates, too."""
-        if noise_mode == "random" and self.encoder.noise_levels != "none":
-            offsets = truncation_psi * self.random_offsets(len(latent.ws), generator)
-            latent = latent._replace(ws=self.encoder.co_modulate(latent.ws, offsets))
-        return super().generate(latent, noise_mode, generator, **options)
+    def drawn(self, latent: FWLatent, generator: Generators, truncation_psi: float) -> FWLatent:
+        """Co-modulated, where the encoder learned to be."""
+        if self.encoder.noise_levels == "none":
+            return latent
+        offsets = truncation_psi * self.random_offsets(len(latent.ws), generator)
+        return latent._replace(ws=self.encoder.co_modulate(latent.ws, offsets))

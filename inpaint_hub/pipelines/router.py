@@ -18,7 +18,7 @@ from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
 from inpaint_hub.pipelines.kinds import KINDS
 from inpaint_hub.pipelines.repository import INDEX, hub_options
 from inpaint_hub.pipelines.routes import Plan, Route, check_choice, plan_of, with_textures
-from inpaint_hub.pipelines.windows import PreparedInputs
+from inpaint_hub.pipelines.windows import Generators, PreparedInputs
 from inpaint_hub.stylegan2 import FWLatent
 from inpaint_hub.texture import textured_windows
 
@@ -105,9 +105,7 @@ class AutoInpaintPipeline(InpaintPipeline):
         """[Route] of each hole, without filling any; arguments as __call__'s."""
         check_choice(faces)
         pictures, holes = self.read(image, mask_image, mask_dilate=mask_dilate)
-        plans = [
-            plan_of(self.detector, i, *pair, faces) for i, pair in enumerate(zip(pictures, holes))
-        ]
+        plans = self._plans(pictures, holes, faces)
         return [route for plan in plans for route in plan.routes]
 
     @torch.no_grad()
@@ -119,7 +117,7 @@ class AutoInpaintPipeline(InpaintPipeline):
         width: int | None = None,
         padding_mask_crop: int | None = None,
         num_images_per_prompt: int = 1,
-        generator: torch.Generator | list[torch.Generator] | None = None,
+        generator: Generators = None,
         latents: FWLatent | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -163,9 +161,7 @@ class AutoInpaintPipeline(InpaintPipeline):
         samples = num_images_per_prompt
         noise_mode = chosen_noise(noise_mode, samples, generator)
         pictures, holes = self.read(image, mask_image, height, width, mask_dilate)
-        plans = [
-            plan_of(self.detector, i, *pair, faces) for i, pair in enumerate(zip(pictures, holes))
-        ]
+        plans = self._plans(pictures, holes, faces)
         answer = {"generator": generator, "noise_mode": noise_mode, "variation": variation}
         seam = {"mask_blur": mask_blur, "blend": blend or self.default_blend, "texture": texture}
         by_faces, textures = self._fill_faces(pictures, holes, plans, samples, answer, seam)
@@ -309,7 +305,7 @@ class AutoInpaintPipeline(InpaintPipeline):
 def _seeds(
     prepared: PreparedInputs,
     samples: int,
-    generator: torch.Generator | list[torch.Generator] | None,
+    generator: Generators,
     texture: str,
 ) -> list[int] | None:
     """As InpaintPipeline.texture_seeds, drawn for pictures with a window alone: a picture's results

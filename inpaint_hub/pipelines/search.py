@@ -1,5 +1,6 @@
 """Latent searches as pipelines: many steps for each picture, no encoder."""
 
+import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -56,6 +57,8 @@ class SearchPipeline(InpaintPipeline):
     def input_dtype(self) -> torch.dtype:
         return self.gan.dtype
 
+    # Of inpaint_hub.search: takes the constructor's networks and settings by their names there.
+    search_by: Callable[..., FWLatent]
     takes_init_encoder = False
     _interrupt = False
 
@@ -194,7 +197,14 @@ class SearchPipeline(InpaintPipeline):
     ) -> FWLatent:
         """As encode, within `limits`. options: coarse_to_fine, num_starts (search.Schedule), and
         `start`, style vectors, where takes_init_encoder."""
-        raise NotImplementedError
+        known = inspect.signature(self.search_by).parameters
+        given = {name: value for name, value in self.config.items() if name in known}
+        given |= {name: getattr(self, name) for name in self.network_classes()}
+        if "perceptual_network" in known:
+            given["perceptual_network"] = perceptual_network
+        return self.search_by(
+            masked_image=masked_image, mask=mask, limits=limits, **given | options
+        )
 
 
 def _check_starts(num_starts: int) -> None:
@@ -226,6 +236,7 @@ class WPlusSearchPipeline(SearchPipeline):
     num_starts: those of search.Schedule; for generators of 256 px and more, ours.
     """
 
+    search_by = staticmethod(w_plus_search)
     takes_init_encoder = True
     papers = ("Image2StyleGAN", "StyleGAN2")
 
@@ -251,35 +262,13 @@ class WPlusSearchPipeline(SearchPipeline):
             seed=seed,
         )
 
-    def search(
-        self,
-        masked_image: torch.Tensor,
-        mask: torch.Tensor,
-        limits: Limits,
-        perceptual_network: Callable | None = None,
-        **options: Any,
-    ) -> FWLatent:
-        config = self.config
-        ws = w_plus_search(
-            self.gan,
-            masked_image,
-            mask,
-            limits,
-            config.learning_rate,
-            perceptual_network,
-            config.perceptual_weight,
-            seed=config.seed,
-            **options,
-        )
-        return FWLatent(ws)
-
 
 class YehPipeline(SearchPipeline):
     """Fills holes by searching z for context and realism, then Poisson blending (Yeh et al., CVPR
     2017)."""
 
+    search_by = staticmethod(yeh_search)
     default_blend = "poisson"
-
     papers = ("Semantic Image Inpainting with Deep Generative Models", "StyleGAN2")
 
     def __init__(
@@ -305,28 +294,6 @@ class YehPipeline(SearchPipeline):
             num_starts=num_starts,
         )
 
-    def search(
-        self,
-        masked_image: torch.Tensor,
-        mask: torch.Tensor,
-        limits: Limits,
-        perceptual_network: Callable | None = None,
-        **options: Any,
-    ) -> FWLatent:
-        config = self.config
-        ws = yeh_search(
-            self.gan,
-            self.discriminator,
-            masked_image,
-            mask,
-            limits,
-            config.learning_rate,
-            config.prior_weight,
-            config.seed,
-            **options,
-        )
-        return FWLatent(ws)
-
 
 class MGANPriorPipeline(SearchPipeline):
     """Fills holes with several codes whose features are mixed by channel (mGANprior, CVPR 2020).
@@ -334,6 +301,7 @@ class MGANPriorPipeline(SearchPipeline):
     perceptual_weight counts where the call is given a perceptual_network.
     """
 
+    search_by = staticmethod(multi_code_search)
     papers = ("mGANprior", "StyleGAN2")
 
     def __init__(
@@ -366,27 +334,3 @@ class MGANPriorPipeline(SearchPipeline):
             coarse_to_fine=coarse_to_fine,
             num_starts=num_starts,
         )
-
-    def search(
-        self,
-        masked_image: torch.Tensor,
-        mask: torch.Tensor,
-        limits: Limits,
-        perceptual_network: Callable | None = None,
-        **options: Any,
-    ) -> FWLatent:
-        config = self.config
-        found = multi_code_search(
-            self.gan,
-            masked_image,
-            mask,
-            limits,
-            config.learning_rate,
-            config.num_codes,
-            config.mixing_resolution,
-            perceptual_network,
-            config.perceptual_weight,
-            config.seed,
-            **options,
-        )
-        return FWLatent(*found)

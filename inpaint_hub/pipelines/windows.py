@@ -14,6 +14,8 @@ from inpaint_hub.compositing import mask_out
 from inpaint_hub.images import Picture, to_unit
 from inpaint_hub.texture import textured, textured_windows
 
+# One for all, or one for each latent or result, or none: torch's own.
+Generators = torch.Generator | list[torch.Generator] | None
 WINDOWS_AT_ONCE = 16  # a photo with hundreds of specks must not fill the memory
 
 
@@ -56,10 +58,10 @@ def window_groups(windows: list[tuple], apart: bool = False) -> list[slice]:
 
 
 def generators_of(
-    generator: torch.Generator | list[torch.Generator] | None,
+    generator: Generators,
     prepared: PreparedInputs,
     samples: int,
-) -> torch.Generator | list[torch.Generator] | None:
+) -> Generators:
     """One generator stays one; of a list with one per result, one for each window's sample."""
     if not isinstance(generator, (list, tuple)):
         return generator

@@ -21,7 +21,7 @@ from inpaint_hub.search.schedule import (
     descend_in_stages,
     stages_of,
 )
-from inpaint_hub.stylegan2 import StyleGAN2Generator
+from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Generator
 from inpaint_hub.stylegan2.synthesis import SynthesisNetwork, rows_of
 
 
@@ -76,13 +76,13 @@ def multi_code_search(
     learning_rate: float = 0.05,
     num_codes: int = 10,
     mixing_resolution: int = 8,
-    network: Callable | None = None,
-    network_weight: float = 0.0,
+    perceptual_network: Callable | None = None,
+    perceptual_weight: float = 0.0,
     seed: int = 0,
     coarse_to_fine: bool = False,
     num_starts: int = 1,
-) -> tuple[Tensor, dict[int, Tensor], dict[int, Tensor]]:
-    """(ws [K,L,w_dim], features, rgb_features) of the mix that agrees best with the known pixels.
+) -> FWLatent:
+    """The FWLatent, ws [K,L,w_dim], of the mix that agrees best with the known pixels.
 
     mixing_resolution: r, below the generator's. seed: draws the codes to start from, the same for
     every picture; importances start at 1/N. coarse_to_fine, num_starts: those of Schedule, for
@@ -91,7 +91,7 @@ def multi_code_search(
 
     def losses_at(resolution: int, copies: int) -> Callable:
         seen = [x.repeat_interleave(copies, dim=0) for x in (masked_image, mask)]
-        objective = reconstruction_at(resolution, *seen, network, network_weight)
+        objective = reconstruction_at(resolution, *seen, perceptual_network, perceptual_weight)
         above = [r for r in gan.resolutions if mixing_resolution < r <= resolution]
 
         def losses_of(w: Tensor, importance: Tensor) -> Tensor:
@@ -114,4 +114,4 @@ def multi_code_search(
     found = descend_in_stages(start, losses_at, stages, learning_rate, limits, num_starts)
     w, importance = (code.to(gan.dtype) for code in found)
     x, rgb, ws = mixed(gan, w, importance / num_codes, mixing_resolution)
-    return ws, *as_features(gan, x, rgb, ws, mixing_resolution)
+    return FWLatent(ws, *as_features(gan, x, rgb, ws, mixing_resolution))

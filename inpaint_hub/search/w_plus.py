@@ -10,7 +10,7 @@ from inpaint_hub.search.descent import Limits
 from inpaint_hub.search.mganprior import through
 from inpaint_hub.search.objective import reconstruction_at
 from inpaint_hub.search.schedule import Schedule, descend_in_stages, stages_of
-from inpaint_hub.stylegan2 import StyleGAN2Generator
+from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Generator
 
 SPREAD = 0.5  # how far the other starts lie from the mean latent, as a share of a random latent
 
@@ -40,15 +40,15 @@ def w_plus_search(
     mask: Tensor,
     limits: Limits,
     learning_rate: float = 0.05,
-    network: Callable | None = None,
-    network_weight: float = 0.0,
+    perceptual_network: Callable | None = None,
+    perceptual_weight: float = 0.0,
     coarse_to_fine: bool = False,
     num_starts: int = 1,
     start: Tensor | None = None,
     seed: int = 0,
-) -> Tensor:
-    """ws [K,L,w_dim] whose pictures agree best with the known pixels; network and its weight: see
-    objective.reconstruction.
+) -> FWLatent:
+    """The FWLatent, ws [K,L,w_dim] alone, whose pictures agree best with the known pixels.
+    perceptual_network, perceptual_weight: see objective.reconstruction.
 
     coarse_to_fine, num_starts: those of Schedule. start: [K,L,w_dim] in place of the mean latent,
     as an encoder's. seed: draws the other starts.
@@ -59,9 +59,9 @@ def w_plus_search(
 
     def losses_at(resolution: int, copies: int) -> Callable:
         pictures = [x.repeat_interleave(copies, dim=0) for x in (masked_image, mask)]
-        objective = reconstruction_at(resolution, *pictures, network, network_weight)
+        objective = reconstruction_at(resolution, *pictures, perceptual_network, perceptual_weight)
         return partial(_losses, gan, objective, resolution)
 
     stages = stages_of(gan.resolution, limits.num_steps, Schedule(coarse_to_fine, num_starts))
     (codes,) = descend_in_stages([codes], losses_at, stages, learning_rate, limits, num_starts)
-    return codes.to(gan.dtype)
+    return FWLatent(codes.to(gan.dtype))

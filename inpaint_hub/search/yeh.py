@@ -15,7 +15,7 @@ from inpaint_hub.search.objective import (
     weighted_context,
 )
 from inpaint_hub.search.schedule import Schedule, descend_in_stages, stages_of
-from inpaint_hub.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Discriminator, StyleGAN2Generator
 
 
 def yeh_search(
@@ -29,8 +29,9 @@ def yeh_search(
     seed: int = 0,
     coarse_to_fine: bool = False,
     num_starts: int = 1,
-) -> Tensor:
-    """ws [K,L,w_dim] of the z whose pictures agree with the hole's neighborhood and look real.
+) -> FWLatent:
+    """The FWLatent, ws [K,L,w_dim] alone, of the z whose pictures agree with the hole's
+    neighborhood and look real.
 
     seed: draws the starts, the same for every picture. coarse_to_fine, num_starts: those of
     Schedule; the discriminator judges whole pictures alone, so in coarse stages only the context
@@ -63,4 +64,4 @@ def yeh_search(
     start = z.to(masked_image.device).repeat(len(masked_image), 1)
     stages = stages_of(gan.resolution, limits.num_steps, Schedule(coarse_to_fine, num_starts))
     (z,) = descend_in_stages([start], losses_at, stages, learning_rate, limits, num_starts)
-    return gan.map(z.to(gan.dtype))
+    return FWLatent(gan.map(z.to(gan.dtype)))

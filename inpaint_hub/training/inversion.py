@@ -58,13 +58,7 @@ class Inversion(nn.Module):
         if z is not None:
             offset = self.gan.mapping(z) - self.gan.w_avg
             latent = latent._replace(ws=self.encoder.co_modulate(latent.ws, offset))
-        generated = self.gan.synthesis(
-            latent.ws,
-            latent.features,
-            latent.rgb_features,
-            noise_mode=noise_mode,
-            generator=generator,
-        )
+        generated = self.gan.synthesis(*latent, noise_mode=noise_mode, generator=generator)
         return generated, code
 
 
@@ -103,6 +97,18 @@ class EncoderTraining(InpaintingTraining):
         self.w_mean, self.w_std = self.w_mean.to(self.device), self.w_std.to(self.device)
         self.start_adversaries(gan.resolution, gan.channel_base, gan.channel_max)
 
+    def settings_for(self, gan: StyleGAN2Generator) -> dict[str, Any]:
+        """Those that every encoder for this generator has."""
+        c = self.config
+        return {
+            "resolution": gan.resolution,
+            "backbone": c.backbone,
+            "backbone_width": c.backbone_width,
+            "mask_channel": c.mask_channel,
+            "style_channels": c.style_channels,
+            "input_size": c.input_size or None,
+        }
+
     def grown_encoder(self, gan):
         """An encoder for this generator that starts from one for half its resolution."""
         smaller = self.load_pretrained(self.encoder_class, "encoder", self.config.grow_from)
@@ -128,19 +134,14 @@ class InvertFillTraining(EncoderTraining):
     def new_encoder(self, gan):
         c = self.config
         encoder = InvertFillEncoder(
-            resolution=gan.resolution,
+            **self.settings_for(gan),
             w_dim=gan.w_dim,
             channel_base=gan.channel_base,
             channel_max=gan.channel_max,
-            backbone=c.backbone,
-            backbone_width=c.backbone_width,
-            mask_channel=c.mask_channel,
-            style_channels=c.style_channels,
             structure_channels=c.structure_channels,
             premodulation=c.premodulation,
             beta_sees_w=c.beta_sees_w,
             shared_fc=c.shared_fc,
-            input_size=c.input_size or None,
             fw_mode=c.fw_mode,
             fw_resolutions=numbers_of(c.fw_resolutions),
             branch_channel_max=c.branch_channel_max,
@@ -222,16 +223,7 @@ class PSPTraining(EncoderTraining):
     encoder_class, pipeline = PSPEncoder, PSPPipeline
 
     def new_encoder(self, gan):
-        c = self.config
-        encoder = PSPEncoder(
-            resolution=gan.resolution,
-            w_dim=gan.w_dim,
-            backbone=c.backbone,
-            backbone_width=c.backbone_width,
-            mask_channel=c.mask_channel,
-            style_channels=c.style_channels,
-            input_size=c.input_size or None,
-        )
+        encoder = PSPEncoder(**self.settings_for(gan), w_dim=gan.w_dim)
         encoder.set_w_avg(self.w_mean)
         return encoder
 
@@ -279,13 +271,4 @@ class LahiriTraining(PSPTraining):
     encoder_class, pipeline = LahiriEncoder, LahiriPipeline
 
     def new_encoder(self, gan):
-        c = self.config
-        return LahiriEncoder(
-            resolution=gan.resolution,
-            z_dim=gan.z_dim,
-            backbone=c.backbone,
-            backbone_width=c.backbone_width,
-            mask_channel=c.mask_channel,
-            style_channels=c.style_channels,
-            input_size=c.input_size or None,
-        )
+        return LahiriEncoder(**self.settings_for(gan), z_dim=gan.z_dim)
