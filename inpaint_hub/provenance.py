@@ -6,6 +6,7 @@ description; always one line of JSON.
 """
 
 import json
+from typing import Any
 
 from PIL import ExifTags, Image, PngImagePlugin
 
@@ -14,7 +15,15 @@ ASCII = b"ASCII\x00\x00\x00"  # EXIF's note that the comment is plain ASCII
 DESCRIBED = ("TIFF",)  # formats whose image description holds it
 
 
-def describe(pipe, *, revision=None, seed=None, coverage=None, routes=None, **more):
+def describe(
+    pipe: object,
+    *,
+    revision: str | None = None,
+    seed: int | None = None,
+    coverage: float | None = None,
+    routes: list[str] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
     """What is to be remembered of a fill, as a dict that JSON can hold.
 
     revision: commit of the model's repository; coverage: share of the picture that was filled, in
@@ -36,7 +45,7 @@ def describe(pipe, *, revision=None, seed=None, coverage=None, routes=None, **mo
     return {key: value for key, value in notes.items() if value is not None}
 
 
-def source_of(pipe):
+def source_of(pipe: object) -> str | None:
     """Hub id, or the last part of the folder, that the pipeline was loaded from; None if it was
     not. Folders of this machine are nobody's business."""
     name = str(getattr(pipe, "name_or_path", "") or "")
@@ -47,12 +56,12 @@ def source_of(pipe):
     return name if is_hub_id and parts[0] != "weights" else parts[-1]
 
 
-def among_texts(notes, texts):
+def among_texts(notes: dict[str, Any], texts: dict[str, str]) -> dict[str, str]:
     """The texts of a picture's metadata, {name: text}, with the notes among them."""
     return {**texts, KEY: json.dumps(notes, ensure_ascii=True)}
 
 
-def _first_json(text):
+def _first_json(text: str) -> str | None:
     """The JSON that the text begins with, or None."""
     try:
         return text[: json.JSONDecoder().raw_decode(text)[1]]
@@ -60,7 +69,9 @@ def _first_json(text):
         return None
 
 
-def save_options(notes, file_format, exif=None):
+def save_options(
+    notes: dict[str, Any], file_format: str, exif: Image.Exif | None = None
+) -> dict[str, Any]:
     """Keyword arguments of PIL.Image.save that write the notes into such a file.
 
     file_format: "PNG", "JPEG", "WEBP" or "TIFF". exif: PIL.Image.Exif to add to.
@@ -83,7 +94,7 @@ def save_options(notes, file_format, exif=None):
     )
 
 
-def read(image):
+def read(image: Image.Image) -> dict[str, Any] | None:
     """The notes of an opened picture (PIL.Image), or None where it has none of ours."""
     text = image.info.get(KEY)
     if text is None and image.format in DESCRIBED:

@@ -1,4 +1,4 @@
-"""Latent optimization: per picture, the code whose picture agrees best with the known pixels.
+"""Latent search: per picture, the code whose picture agrees best with the known pixels.
 
 w_plus      Abdal et al., "Image2StyleGAN", ICCV 2019: one style vector per layer.
 yeh         Yeh et al., "Semantic Image Inpainting with Deep Generative Models", CVPR 2017:

@@ -43,7 +43,17 @@ class Textured(NamedTuple):
     scores: dict
 
 
-def textured(fill, known, hole, own, covered, texture, cell_px, blend="gp", seed=0):
+def textured(
+    fill: np.ndarray,
+    known: np.ndarray,
+    hole: np.ndarray,
+    own: np.ndarray,
+    covered: np.ndarray,
+    texture: str,
+    cell_px: float,
+    blend: str = "gp",
+    seed: int = 0,
+) -> Textured:
     """Textured: the fill of `own` at the photo's own sharpness.
 
     fill: float32 [H,W,3], read where `covered`; known: uint8 [H,W,3]; hole, own, covered: bool
@@ -79,7 +89,7 @@ def textured(fill, known, hole, own, covered, texture, cell_px, blend="gp", seed
     return Textured(copies, "patches", scores)
 
 
-def _carried_colors(photo, hole):
+def _carried_colors(photo: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """float32 [H,W,3]: the softened known colors, carried smoothly into the hole."""
     sigma = max(RIM_SIGMA * max(hole.shape), 0.5)
     share = (~hole).astype(np.float32)
@@ -89,12 +99,12 @@ def _carried_colors(photo, hole):
     return np.clip(blend_fill(flat, soft.astype(np.float32), hole, "poisson"), 0, 1)
 
 
-def _mean_color(known, hole):
+def _mean_color(known: np.ndarray, hole: np.ndarray) -> np.ndarray | np.uint8:
     """uint8 [3], what stands for holes that nobody fills here: their content must not be read."""
     return np.uint8(127) if hole.all() else np.rint(known[~hole].mean(axis=0)).astype(np.uint8)
 
 
-def _too_little(hole, own):
+def _too_little(hole: np.ndarray, own: np.ndarray) -> str | None:
     """Why nothing can be copied here, or None."""
     if not own.any():
         return "there is no hole"
@@ -104,13 +114,15 @@ def _too_little(hole, own):
     return None
 
 
-def _whole_patches(hole, side):
+def _whole_patches(hole: np.ndarray, side: int) -> bool:
     reach = side // 2
     grown = ndimage.maximum_filter(hole, size=side)
     return not grown[reach : hole.shape[0] - reach, reach : hole.shape[1] - reach].all()
 
 
-def _patches(colors, known, hole, own, seed):
+def _patches(
+    colors: np.ndarray, known: np.ndarray, hole: np.ndarray, own: np.ndarray, seed: int
+) -> np.ndarray:
     """Copies in these colors; holes above MAX_HOLE_PX are filled at a lower resolution, and
     the detail of that is the photo's.
 
@@ -130,14 +142,16 @@ def _patches(colors, known, hole, own, seed):
     return with_detail(large.astype(np.float32), hole, own, factor)
 
 
-def _led_copies(pixels, colors, hole, own, seed):
+def _led_copies(
+    pixels: np.ndarray, colors: np.ndarray, hole: np.ndarray, own: np.ndarray, seed: int
+) -> np.ndarray:
     """float32 [H,W,3]: copies in `own`, led by what two coarser drafts have in common."""
     guide = color_features(_drafted(colors, hole, own, seed))
     copies = copied(pixels, hole, own, seed, guide, GUIDE_WEIGHT)
     return _recolored(copies.astype(np.float32) / 255, colors, own)
 
 
-def _drafted(colors, hole, own, seed):
+def _drafted(colors: np.ndarray, hole: np.ndarray, own: np.ndarray, seed: int) -> np.ndarray:
     """float32 [H,W,3]: in `own` the mean of two drafts; what one gets wrong the other rarely does.
     The colors where too little is known at the drafts' resolution."""
     pixels, small_hole, small_own, _ = _reduced(colors, hole, own, DRAFT_FACTOR)
@@ -150,7 +164,7 @@ def _drafted(colors, hole, own, seed):
     return np.where(own[..., None], mean, colors).astype(np.float32)
 
 
-def as_fine_as_around(picture, hole, own):
+def as_fine_as_around(picture: np.ndarray, hole: np.ndarray, own: np.ndarray) -> np.ndarray:
     """float32 [H,W,3]: the picture, known pixels and a fill, whose finest octave in `own` has the
     energy of the known pixels around it, as far as MOST_GAIN goes; never less than it had."""
     fine = picture - ndimage.gaussian_filter(picture, (FINE_SIGMA_PX, FINE_SIGMA_PX, 0))
@@ -164,7 +178,9 @@ def as_fine_as_around(picture, hole, own):
     return np.where(own[..., None], np.clip(picture + (gain - 1) * fine, 0, 1), picture)
 
 
-def _reduced(picture, hole, own, factor):
+def _reduced(
+    picture: np.ndarray, hole: np.ndarray, own: np.ndarray, factor: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The picture as uint8, hole and own, and the picture as float32, all smaller by `factor`."""
     height, width = own.shape
     size = max(round(width / factor), 1), max(round(height / factor), 1)
@@ -173,13 +189,13 @@ def _reduced(picture, hole, own, factor):
     return pixels, *(_reduced_mask(mask, size) for mask in (hole, own)), small
 
 
-def _reduced_mask(mask, size):
+def _reduced_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """bool of that size: wherever a pixel of the mask has a share."""
     reduced = Image.fromarray(mask.astype(np.float32)).resize(size, BOX)
     return np.asarray(reduced) > 0
 
 
-def _recolored(copies, colors, own):
+def _recolored(copies: np.ndarray, colors: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Copies with a part of their low frequencies replaced by those of the colors."""
     difference = np.where(own[..., None], colors - copies, 0).astype(np.float32)
     sigma = COLOR_SIGMA * max(own.shape)
@@ -187,7 +203,9 @@ def _recolored(copies, colors, own):
     return np.where(own[..., None], np.clip(copies + COLOR_SHARE * low, 0, 1), copies)
 
 
-def textured_windows(hole, own_part, part):
+def textured_windows(
+    hole: np.ndarray, own_part: np.ndarray, part: tuple[slice, slice]
+) -> list[crops.OwnWindow]:
     """crops.OwnWindow of each texture crop for the pixels `own_part` (bool) of the `part` (slices)
     of a picture whose holes are `hole`, bool [H,W]."""
     own = np.zeros_like(hole)

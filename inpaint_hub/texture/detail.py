@@ -16,13 +16,15 @@ COHERENCE = 0.05  # share by which a continued match may be worse than an own on
 STEPS = (8, 4, 2, 1, 2, 1)
 
 
-def resized(pixels, size, resample):
+def resized(pixels: np.ndarray, size: tuple[int, int], resample: Image.Resampling) -> np.ndarray:
     """float32 [H,W,3] -> [h,w,3] of size (w, h)."""
     planes = [Image.fromarray(np.ascontiguousarray(p)) for p in np.moveaxis(pixels, 2, 0)]
     return np.stack([np.asarray(p.resize(size, resample)) for p in planes], axis=2)
 
 
-def with_detail(picture, hole, own, cell_px):
+def with_detail(
+    picture: np.ndarray, hole: np.ndarray, own: np.ndarray, cell_px: float
+) -> np.ndarray:
     """float32 [H,W,3]: `picture` (float32 in [0,1]; known pixels, and a fill that holds nothing
     finer than cell_px in `own`) with the known residuals of best matching patches added in `own`.
 
@@ -57,7 +59,7 @@ def with_detail(picture, hole, own, cell_px):
     return np.clip(result, 0, 1)
 
 
-def cells_with(mask, rows, columns):
+def cells_with(mask: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """bool [rows,columns]: which cells of the picture hold a pixel of the mask, bool [H,W]."""
     height, width = mask.shape
     y, x = np.nonzero(mask)
@@ -68,7 +70,7 @@ def cells_with(mask, rows, columns):
     return found
 
 
-def match_cells(grid, asked, sources):
+def match_cells(grid: np.ndarray, asked: np.ndarray, sources: np.ndarray) -> np.ndarray:
     """int [rows,columns,2]: (row, column) of the source cell whose patch is most like that around
     each asked cell; other cells hold their own place.
 
@@ -88,13 +90,13 @@ def match_cells(grid, asked, sources):
     wanted = patches[query]
     best = lattice[nearest(wanted, patches[lattice])]
 
-    def cost_of(places):
+    def cost_of(places: torch.Tensor) -> torch.Tensor:
         return (wanted - patches[places]).square().sum(dim=1)
 
     cost = cost_of(best)
     place = torch.full((rows * columns,), -1)
 
-    def offer(candidate, valid, tolerance=0.0):
+    def offer(candidate: torch.Tensor, valid: torch.Tensor, tolerance: float = 0.0) -> None:
         nonlocal best, cost
         candidate = torch.where(valid, candidate, best)
         valid = valid & allowed[candidate]
@@ -105,7 +107,9 @@ def match_cells(grid, asked, sources):
 
     y, x = query // columns, query % columns
 
-    def shifted(base_y, base_x, dy, dx):
+    def shifted(
+        base_y: torch.Tensor, base_x: torch.Tensor, dy: int, dx: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Cells at (base + d), and whether they lie in the grid."""
         ny, nx = base_y + dy, base_x + dx
         valid = (ny >= 0) & (ny < rows) & (nx >= 0) & (nx < columns)
@@ -132,7 +136,7 @@ def match_cells(grid, asked, sources):
     return result
 
 
-def nearest(wanted, keys, at_once=4096):
+def nearest(wanted: torch.Tensor, keys: torch.Tensor, at_once: int = 4096) -> torch.Tensor:
     """Index of the row of keys [K,D] nearest to each row of wanted [Q,D]."""
     half = keys.square().sum(dim=1) / 2
     parts = [(half - part @ keys.T).argmin(dim=1) for part in wanted.split(at_once)]

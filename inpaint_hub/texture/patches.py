@@ -4,6 +4,7 @@ Mao, Schouviller, Wild, "PyPatchMatch" (MIT): a PatchMatch pyramid with search a
 """
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,7 +16,7 @@ INSTALL = 'pip install "pypatchmatch>=2.2,<3"'
 ENGINE = threading.Lock()
 
 
-def engine_problem():
+def engine_problem() -> str | None:
     """Why PyPatchMatch cannot be used here and what to do, or None where it can."""
     try:
         import patchmatch
@@ -29,7 +30,7 @@ def engine_problem():
     return None
 
 
-def engine_version():
+def engine_version() -> str:
     """The engine's version.
 
     Raises: ModuleNotFoundError where it does not load.
@@ -42,7 +43,15 @@ def engine_version():
     return f"{patchmatch.__version__} radius {PATCH_RADIUS_PX} px"
 
 
-def copied(known, hole, own, seed=0, guide=None, weight=0.0, radius_px=PATCH_RADIUS_PX):
+def copied(
+    known: np.ndarray,
+    hole: np.ndarray,
+    own: np.ndarray,
+    seed: int = 0,
+    guide: np.ndarray | None = None,
+    weight: float = 0.0,
+    radius_px: int = PATCH_RADIUS_PX,
+) -> np.ndarray:
     """uint8 [H,W,3]: `known` with its own patches in `own`; all else as it is.
 
     guide: float32 [H,W,2] in [0,0.5] whose distance, times `weight`, is added to that of patches;
@@ -54,7 +63,15 @@ def copied(known, hole, own, seed=0, guide=None, weight=0.0, radius_px=PATCH_RAD
     return copied_by_each([guide], known, hole, own, seed, weight, radius_px)[0]
 
 
-def copied_by_each(guides, known, hole, own, seed=0, weight=0.0, radius_px=PATCH_RADIUS_PX):
+def copied_by_each(
+    guides: Sequence[np.ndarray | None],
+    known: np.ndarray,
+    hole: np.ndarray,
+    own: np.ndarray,
+    seed: int = 0,
+    weight: float = 0.0,
+    radius_px: int = PATCH_RADIUS_PX,
+) -> list[np.ndarray]:
     """[uint8 [H,W,3]]: `copied` by each of the guides, with the same seed, at the same time."""
     problem = engine_problem()
     if problem:
@@ -66,7 +83,7 @@ def copied_by_each(guides, known, hole, own, seed=0, weight=0.0, radius_px=PATCH
     if others.any():
         options["global_mask"] = others
 
-    def by(guide):
+    def by(guide: np.ndarray | None) -> np.ndarray:
         if guide is None:
             return patchmatch.inpaint(known, own, **options)
         unused = np.zeros((*guide.shape[:2], 1), np.float32)

@@ -1,15 +1,16 @@
 """One run = one frozen TrainConfig; the command-line flags are made from its fields."""
 
 import argparse
-from dataclasses import dataclass, field, fields
-from typing import Literal, get_args, get_origin
+from collections.abc import Sequence
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, Literal, get_args, get_origin
 
 from inpaint_hub.training.rules import broken_rules
 
 Method = Literal["stylegan2", "invertfill", "psp", "lahiri", "dualpath", "feedforward", "comodgan"]
 
 
-def option(default, text, section=None):
+def option(default: Any, text: str, section: str | None = None) -> Any:
     """A field and its flag; section: title of the group of flags that begins with it."""
     return field(default=default, metadata={"help": text, "section": section})
 
@@ -313,17 +314,17 @@ class TrainConfig:
     lambda_fid: float = option(0.1, "weight of the fidelity loss (Eq. 7)")
 
     @property
-    def tail_start(self):
+    def tail_start(self) -> int:
         """The step from which the tail lasts."""
         return self.max_train_steps - round(self.tail_fraction * self.max_train_steps)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Raises: ValueError for fields that cannot be trained with (rules.py)."""
         for message in broken_rules(self):
             raise ValueError(message)
 
 
-def _add_flag(group, f):
+def _add_flag(group: Any, f: Field) -> None:
     options = {
         "help": f"{f.metadata['help']} (default: {f.default!r})".replace("%", "%%"),
         "default": argparse.SUPPRESS,
@@ -337,7 +338,7 @@ def _add_flag(group, f):
     group.add_argument(f"--{f.name}", **options)
 
 
-def parse_config(arguments, presets):
+def parse_config(arguments: Sequence[str], presets: dict[str, dict[str, Any]]) -> TrainConfig:
     """Command line -> TrainConfig: the preset's fields, then the flags given. `presets`: {name:
     dict of fields}."""
     parser = argparse.ArgumentParser(

@@ -1,14 +1,20 @@
 """Pipelines that a run is given to start from: what they are, and their networks."""
 
 import json
+from pathlib import Path
+from typing import Any, TypeVar
 
 from inpaint_hub import hub
 from inpaint_hub.stylegan2 import StyleGAN2Discriminator
+from inpaint_hub.training.config import TrainConfig
 
 INDEX = "model_index.json"
+Model = TypeVar("Model", bound=hub.HubModel)
 
 
-def component_config(config, name, pipeline=None):
+def component_config(
+    config: TrainConfig, name: str, pipeline: str | Path | None = None
+) -> dict[str, Any]:
     """config.json of component `name` of a pipeline: where not given, the one that
     pretrained_model_name_or_path names."""
     path = pipeline or config.pretrained_model_name_or_path
@@ -19,20 +25,22 @@ def component_config(config, name, pipeline=None):
     )
 
 
-def pipeline_index(config):
+def pipeline_index(config: TrainConfig) -> dict[str, Any]:
     """model_index.json of the pipeline that pretrained_model_name_or_path names."""
     path = config.pretrained_model_name_or_path
     return json.loads(hub.find_file(path, INDEX, **hub_options(config)).read_text(encoding="utf-8"))
 
 
-def hub_options(config):
+def hub_options(config: TrainConfig) -> dict[str, str | None]:
     return {"revision": config.revision or None, "cache_dir": config.cache_dir or None}
 
 
 class GivenPipelines:
     """The networks of given pipelines, for a training method with `config` and `accelerator`."""
 
-    def load_pretrained(self, model_class, subfolder, pipeline=None):
+    def load_pretrained(
+        self, model_class: type[Model], subfolder: str, pipeline: str | Path | None = None
+    ) -> Model:
         """Component `subfolder` of a pipeline: where not given, the one that
         pretrained_model_name_or_path names."""
         c = self.config
@@ -43,7 +51,7 @@ class GivenPipelines:
             **hub_options(c),
         )
 
-    def discriminator_beside(self, pipeline):
+    def discriminator_beside(self, pipeline: str | Path) -> StyleGAN2Discriminator | None:
         """The StyleGAN2 discriminator saved beside a pipeline's generator; None where there is
         none, or another kind."""
         try:
@@ -57,7 +65,9 @@ class GivenPipelines:
             pipeline, subfolder="discriminator", **options
         ).train()
 
-    def beside(self, model_class, subfolder, arguments):
+    def beside(
+        self, model_class: type[Model], subfolder: str, arguments: dict[str, Any]
+    ) -> Model | None:
         """The model of these arguments that an earlier run saved beside the given pipeline; None
         where there is none, or one of other arguments."""
         pipeline = self.config.pretrained_model_name_or_path

@@ -1,6 +1,8 @@
 """Named starting points of TrainConfig: each docstring tells the command; docs/results/runs.md what
 it gave."""
 
+from typing import Any
+
 SMALL_GAN = {
     "resolution": 64,
     "z_dim": 256,
@@ -37,7 +39,7 @@ SMALL_ENCODER = {
 GROWN = {"resolution": 128, "learning_rate": 5e-4, "max_train_steps": 1000, "sml_tau": 0.04}
 
 
-def faces64_gan():
+def faces64_gan() -> dict[str, Any]:
     """StyleGAN2 at 64 px, small enough for a CPU.
 
     python train_accelerate.py --preset faces64_gan --train_data_dir DATA --output_dir runs/gan
@@ -61,7 +63,7 @@ def faces64_gan():
     }
 
 
-def faces64_invertfill():
+def faces64_invertfill() -> dict[str, Any]:
     """InvertFill on the generator of `faces64_gan`.
 
     python train_accelerate.py --preset faces64_invertfill --train_data_dir DATA
@@ -71,7 +73,7 @@ def faces64_invertfill():
     return {**SMALL_ENCODER, "method": "invertfill", "backbone_width": 32}
 
 
-def faces64_psp():
+def faces64_psp() -> dict[str, Any]:
     """pSp on the generator of `faces64_gan`.
 
     python train_accelerate.py --preset faces64_psp --train_data_dir DATA
@@ -81,7 +83,7 @@ def faces64_psp():
     return {**SMALL_ENCODER, "method": "psp", "backbone_width": 32}
 
 
-def faces64_psp_own():
+def faces64_psp_own() -> dict[str, Any]:
     """pSp by its own objective and without the mask as input, as published: the baseline that bears
     its name. `faces64_psp` is the masked variant. Not yet run; flags as for `faces64_psp`."""
     return {
@@ -96,13 +98,13 @@ def faces64_psp_own():
     }
 
 
-def faces64_lahiri():
+def faces64_lahiri() -> dict[str, Any]:
     """Lahiri et al. on the generator of `faces64_gan`: a network predicts z. Their settings could
     not be obtained: those of `faces64_psp`. Not yet run; flags as there."""
     return {**faces64_psp(), "method": "lahiri"}
 
 
-def faces64_comodgan():
+def faces64_comodgan() -> dict[str, Any]:
     """CoModGAN at 64 px with the settings of its released program: Adam of 0.002 and betas 0 and
     0.99 for both networks, 32 pictures a step, R1 of 10, no path length. The width and the number
     of steps are ours (it ran 780,000). Not yet run.
@@ -131,7 +133,7 @@ def faces64_comodgan():
     }
 
 
-def faces64_dualpath():
+def faces64_dualpath() -> dict[str, Any]:
     """Dual-path on the inversion of `faces64_psp`; --fusion concat and none are its ablation arms.
 
     python train_accelerate.py --preset faces64_dualpath --train_data_dir DATA
@@ -155,7 +157,7 @@ def faces64_dualpath():
     }
 
 
-def faces128_gan():
+def faces128_gan() -> dict[str, Any]:
     """StyleGAN2 at 128 px, grown from `faces64_gan`.
 
     python train_accelerate.py --preset faces128_gan --train_data_dir DATA --output_dir runs/gan128
@@ -164,7 +166,7 @@ def faces128_gan():
     return {**faces64_gan(), "resolution": 128, "r1_gamma": 0.6}
 
 
-def faces128_invertfill():
+def faces128_invertfill() -> dict[str, Any]:
     """InvertFill on the generator of `faces128_gan`, grown from `faces64_invertfill`.
 
     python train_accelerate.py --preset faces128_invertfill --train_data_dir DATA
@@ -174,7 +176,7 @@ def faces128_invertfill():
     return {**faces64_invertfill(), **GROWN}
 
 
-def faces128_plus():
+def faces128_plus() -> dict[str, Any]:
     """The same with a discriminator that starts from the generator's own, the generator trained
     along slowly, and noise (SPEC G); flags as for `faces128_invertfill`."""
     return {
@@ -188,13 +190,13 @@ def faces128_plus():
     }
 
 
-def faces128_psp():
+def faces128_psp() -> dict[str, Any]:
     """pSp on the generator of `faces128_gan`, grown from `faces64_psp`; flags as for
     `faces128_invertfill`."""
     return {**faces64_psp(), **GROWN}
 
 
-def faces128_dualpath():
+def faces128_dualpath() -> dict[str, Any]:
     """Dual-path on the inversion of `faces128_psp`, grown from `faces64_dualpath`.
 
     python train_accelerate.py --preset faces128_dualpath --train_data_dir DATA
@@ -214,7 +216,7 @@ PROJECTED = {  # heads beside SN-PatchGAN, known places real
 }
 
 
-def faces128_dualpath_projected():
+def faces128_dualpath_projected() -> dict[str, Any]:
     """Dual-path gone on with against projected heads beside SN-PatchGAN.
 
     python train_accelerate.py --preset faces128_dualpath_projected --train_data_dir DATA
@@ -224,7 +226,7 @@ def faces128_dualpath_projected():
     return {**faces128_dualpath(), **PROJECTED, "max_train_steps": 8000}
 
 
-def photos128_feedforward():
+def photos128_feedforward() -> dict[str, Any]:
     """Dual-path's feed-forward path alone for photos of any kind, from random crops of many sizes,
     starting from the path of a Dual-path trained on other pictures. It is to be right in color, as
     texture comes from the photo: no adversary, no style loss.
@@ -250,7 +252,7 @@ def photos128_feedforward():
     }
 
 
-def faces256_gan():
+def faces256_gan() -> dict[str, Any]:
     """StyleGAN2 at 256 px in the shape of NVIDIA's paper256 (SPEC C6), for a GPU. Not yet run.
 
     accelerate launch --mixed_precision bf16 train_accelerate.py --preset faces256_gan
@@ -276,7 +278,7 @@ def faces256_gan():
     }
 
 
-def paper():
+def paper() -> dict[str, Any]:
     """InvertFill at 256 px as the paper and SPEC A have it. Not yet run: needs a GPU for days.
 
     accelerate launch train_accelerate.py --preset paper --train_data_dir DATA
@@ -298,7 +300,7 @@ def paper():
     }
 
 
-def plus():
+def plus() -> dict[str, Any]:
     """`paper` and what we add to it: a discriminator on composites, the generator's blocks trained
     along slowly, noise that gives several answers (SPEC G). Not yet run.
 
@@ -315,7 +317,7 @@ def plus():
     }
 
 
-def faces256_psp():
+def faces256_psp() -> dict[str, Any]:
     """pSp at 256 px with its paper's objective and batch: L2 1, LPIPS (without learned weights)
     0.8, identity 0.1; Adam in Ranger's place. Not yet run: for a GPU.
 
@@ -331,13 +333,13 @@ def faces256_psp():
     }
 
 
-def faces256_lahiri():
+def faces256_lahiri() -> dict[str, Any]:
     """Lahiri et al. at 256 px, with pSp's settings: their own could not be obtained. Not yet run;
     flags as for `faces256_psp`."""
     return {**faces256_psp(), "method": "lahiri"}
 
 
-def faces256_dualpath():
+def faces256_dualpath() -> dict[str, Any]:
     """Dual-path at 256 px (SPEC B): 64 channels, deformable fusion, SN-PatchGAN at 0.1, Adam of
     1e-4. Not yet run: for a GPU.
 
@@ -360,7 +362,7 @@ def faces256_dualpath():
     }
 
 
-def faces256_comodgan():
+def faces256_comodgan() -> dict[str, Any]:
     """CoModGAN at 256 px with the settings of its released program, as `faces64_comodgan`, at its
     own width. Not yet run: for a GPU.
 
@@ -382,7 +384,7 @@ def faces256_comodgan():
     }
 
 
-def adapt():
+def adapt() -> dict[str, Any]:
     """InvertFill's encoder trained further on other pictures, its generator frozen (the paper's
     adaptation to other domains). What it gives depends on the pictures; not yet measured.
 

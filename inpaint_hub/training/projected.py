@@ -36,7 +36,7 @@ def fixed_conv1x1(in_channels: int, out_channels: int) -> nn.Conv2d:
 class Downward(nn.Sequential):
     """4x4 convolution of stride 2, batch norm by the batch at hand, leaky ReLU."""
 
-    def __init__(self, in_channels: int, out_channels: int):
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(
             SpectralConv2d(in_channels, out_channels, 2),
             nn.BatchNorm2d(out_channels, track_running_stats=False),
@@ -78,7 +78,7 @@ class ProjectedDiscriminator(HubModel):
         strides: list[int] | None = None,
         pixel_head: bool = False,
         mask_channel: bool = False,
-    ):
+    ) -> None:
         super().__init__()
         strides = sorted(strides or STRIDES)
         if not set(strides) <= set(STRIDES) or len(set(strides)) < len(strides):
@@ -167,7 +167,7 @@ class ProjectedAdversary(Adversary):
 
     prefix, subfolder = "projected_", "projected"
 
-    def __init__(self, method: TrainingMethod, resolution: int, with_mask: bool):
+    def __init__(self, method: TrainingMethod, resolution: int, with_mask: bool) -> None:
         """Heads that lie beside the given pipeline are trained further, if they are alike."""
         self.method, config = method, method.config
         self.penalized = False

@@ -1,7 +1,11 @@
 """Gradient checkpointing: what the large blocks compute is not kept for the backward pass, but
 computed again there. Less memory, about a third more time, the same gradients."""
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
 import torch
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from inpaint_hub.dualpath.feed_forward import DilatedBlock, GatedConv2d
@@ -13,7 +17,7 @@ from inpaint_hub.stylegan2.synthesis import SynthesisBlock
 BLOCKS = (SynthesisBlock, ResidualBlock, GatedConv2d, DilatedBlock, FeatureFusion)
 
 
-def recompute_blocks(model):
+def recompute_blocks(model: nn.Module) -> int:
     """Let every block of `model` forget what it computed; returns how many there are."""
     blocks = [module for module in model.modules() if isinstance(module, BLOCKS)]
     for block in blocks:
@@ -21,17 +25,17 @@ def recompute_blocks(model):
     return len(blocks)
 
 
-def recomputed(forward):
+def recomputed(forward: Callable) -> Callable:
     """A block's forward whose result is the same and keeps nothing but its inputs."""
 
-    def run(*inputs, **options):
+    def run(*inputs: Any, **options: Any) -> Any:
         if not torch.is_grad_enabled():
             return forward(*inputs, **options)
         generators = list(generators_in([*inputs, *options.values()]))
         states = [g.get_state() for g in generators]
         passes = 0
 
-        def call(*inputs, **options):
+        def call(*inputs: Any, **options: Any) -> Any:
             """The second pass draws the noise of the first, and leaves no trace in what is drawn
             after."""
             nonlocal passes
@@ -52,7 +56,7 @@ def recomputed(forward):
     return run
 
 
-def generators_in(values):
+def generators_in(values: Iterable[Any]) -> Iterator[torch.Generator]:
     """Every torch.Generator among values and lists of them."""
     for value in values:
         if isinstance(value, torch.Generator):

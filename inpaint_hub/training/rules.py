@@ -1,7 +1,8 @@
 """Which TrainConfigs cannot be trained with, and what to do instead: (what is wrong, message)."""
 
+from collections.abc import Iterator
 from dataclasses import fields
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 FROM_SCRATCH = ("stylegan2", "feedforward", "comodgan")  # methods that need no trained generator
 GROWING = ("stylegan2", "invertfill", "psp", "dualpath")  # methods that know grow_from
@@ -146,11 +147,11 @@ RULES = (
 )
 
 
-def each_once(values, known):
+def each_once(values: list[Any], known: set[Any]) -> bool:
     return set(values) <= known and len(set(values)) == len(values)
 
 
-def numbers_of(text):
+def numbers_of(text: str) -> list[int] | None:
     """[16, 32] of "16,32"; None of "".
 
     Raises: ValueError for anything else.
@@ -158,7 +159,7 @@ def numbers_of(text):
     return [int(part) for part in text.split(",")] if text.strip() else None
 
 
-def are_numbers(text):
+def are_numbers(text: str) -> bool:
     try:
         numbers_of(text)
     except ValueError:
@@ -166,7 +167,7 @@ def are_numbers(text):
     return True
 
 
-def broken_rules(config):
+def broken_rules(config: Any) -> Iterator[str]:
     """What is wrong with a TrainConfig, one message each, in order."""
     for f in fields(config):
         value, choices = getattr(config, f.name), get_args(f.type)
