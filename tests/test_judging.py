@@ -102,7 +102,7 @@ def test_what_fills_holes_is_judged_by_its_composites_in_two_bands(place, tmp_pa
     bands = [values["fd_random_20-40"], values["fd_random_60-80"]]
     assert values["fd_random"] == pytest.approx((bands[0] * bands[1]) ** 0.5)
     assert bands[0] < bands[1]  # more of the picture is made up
-    holes = np.stack([run.judge.bands[1].mask(32, 0, i) for i in run.judge.indices])
+    holes = np.stack([run.judge.bands[1].draw(32, 0, i)[0] for i in run.judge.indices])
     made = run.judge.pictures(lambda a, b: run.judge.fills(a, b, holes))
     assert np.array_equal(made[~holes], run.judge.real[~holes])
     mean = made[holes].mean(axis=0) - run.judge.real[holes].mean(axis=0)

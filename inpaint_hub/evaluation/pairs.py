@@ -51,9 +51,6 @@ class Band(NamedTuple):
         prefix = "" if self.kind == "mixture" else f"{self.kind}-"
         return prefix + (f"{self.title} ({percent})" if self.title else percent)
 
-    def mask(self, resolution, seed, index):
-        return self.draw(resolution, seed, index)[0]
-
     def draw(self, resolution, seed, index):
         """(mask, name of its kind)."""
         key = (seed, round(self.low * 1000), round(self.high * 1000), index)
@@ -69,9 +66,6 @@ class AllFiles(NamedTuple):
     files: MaskFiles
 
     name = FILES
-
-    def mask(self, resolution, seed, index):
-        return self.draw(resolution, seed, index)[0]
 
     def draw(self, resolution, seed, index):
         """(mask, "files").
@@ -99,9 +93,6 @@ class NominalBand(NamedTuple):
     def name(self):
         return f"mmt-{self.low * 100:g}-{self.high * 100:g} (nominal)"
 
-    def mask(self, resolution, seed, index):
-        return self.draw(resolution, seed, index)[0]
-
     def draw(self, resolution, seed, index):
         """(mask, name of its kind)."""
         key = (seed, round(self.low * 1000), round(self.high * 1000), index)
@@ -118,9 +109,6 @@ class Outpainting(NamedTuple):
     @property
     def name(self):
         return f"outpaint-{self.side}-{self.ratio * 100:g}"
-
-    def mask(self, resolution, seed, index):
-        return self.draw(resolution, seed, index)[0]
 
     def draw(self, resolution, seed, index):
         """(mask, name of its kind)."""

@@ -110,7 +110,7 @@ class Judge:
         values, distances = {}, []
         for band in self.bands:
             size = self.real.shape[1]
-            holes = np.stack([band.mask(size, 0, i) for i in self.indices])
+            holes = np.stack([band.draw(size, 0, i)[0] for i in self.indices])
             made = self.pictures(lambda start, stop, holes=holes: self.fills(start, stop, holes))
             distance = frechet_of_features(self.network(made), self.features)
             distances.append(max(distance, 1e-12))
