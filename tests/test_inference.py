@@ -18,7 +18,8 @@ from inpaint_hub import (
 )
 from inpaint_hub.engines.encoder import InferenceEncoder, fold_batch_norm, fold_inside
 from inpaint_hub.engines.install import Substitute, form_of
-from inpaint_hub.engines.precision import best_dtype
+from inpaint_hub.engines.openvino import with_instance_norms
+from inpaint_hub.engines.precision import best_dtype, has_avx512
 from inpaint_hub.engines.synthesis import InferenceSynthesis
 from inpaint_hub.engines.up_convolution import UP_FORMS
 
@@ -354,8 +355,26 @@ def test_without_openvino_the_engine_is_eager(pipe, monkeypatch):
     assert relative_error(called(pipe, {}).generated, expected) < 1e-4
 
 
+@torch.no_grad()
+def test_instance_norms_do_what_group_norms_of_one_channel_do():
+    pipe = tiny_pipeline(DualPathPipeline)
+    torch.manual_seed(1)
+    for norm in (m for m in pipe.inpainter.modules() if isinstance(m, torch.nn.GroupNorm)):
+        torch.nn.init.normal_(norm.weight, 1, 0.2)
+        torch.nn.init.normal_(norm.bias, std=0.2)
+    expected = called(pipe, {}).generated
+    with_instance_norms(pipe.inpainter)
+    assert not any(isinstance(m, torch.nn.GroupNorm) for m in pipe.inpainter.modules())
+    assert relative_error(called(pipe, {}).generated, expected) < 1e-5
+
+
 @pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="an optional extra")
-def test_openvino_runs_dual_path_but_for_its_inpainter(tmp_path, monkeypatch):
+@pytest.mark.parametrize("avx512", [False, True])
+def test_openvino_runs_dual_path_and_its_inpainter_on_avx512(tmp_path, monkeypatch, avx512):
+    if avx512 and not has_avx512():
+        pytest.skip("this processor has no AVX-512")
+    install = importlib.import_module("inpaint_hub.engines.install")  # not its function
+    monkeypatch.setattr(install, "has_avx512", lambda: avx512)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     pipe = tiny_pipeline(DualPathPipeline)
     expected = called(pipe, OPTIONS[2])
@@ -364,7 +383,7 @@ def test_openvino_runs_dual_path_but_for_its_inpainter(tmp_path, monkeypatch):
     assert relative_error(result.inverted, expected.inverted) < 1e-4
     for r, offset in expected.offsets.items():
         assert relative_error(result.offsets[r], offset) < 1e-3
-    assert len(list(tmp_path.rglob("*.xml"))) == 2
+    assert len(list(tmp_path.rglob("*.xml"))) == (3 if avx512 else 2)
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="an optional extra")

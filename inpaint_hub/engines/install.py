@@ -23,7 +23,13 @@ from inpaint_hub.allocator import tune_allocator
 from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.engines.encoder import InferenceEncoder
 from inpaint_hub.engines.inpainter import InferenceInpainter
-from inpaint_hub.engines.openvino import Converted, openvino_is_missing, openvino_precision
+from inpaint_hub.engines.openvino import (
+    Converted,
+    openvino_is_missing,
+    openvino_precision,
+    with_instance_norms,
+)
+from inpaint_hub.engines.precision import has_avx512
 from inpaint_hub.engines.synthesis import InferenceSynthesis
 from inpaint_hub.stylegan2.synthesis import SynthesisNetwork
 
@@ -125,7 +131,7 @@ def compiled(function: Callable, device: torch.device) -> Callable:
 def form_of(kind: type, module: nn.Module, engine: str, dtype: torch.dtype | None) -> Any:
     """A module's inference form, a `kind`, whose `run` (tensors alone, no random numbers) is run by
     the engine."""
-    if engine == "openvino" and kind is InferenceInpainter:
+    if engine == "openvino" and kind is InferenceInpainter and not has_avx512():
         engine = "eager"  # compiling it for AVX2, OpenVINO 2026.0 and 2026.4 end the process
     if engine == "openvino":
         dtype, precision = torch.float32, openvino_precision(dtype)
@@ -136,5 +142,7 @@ def form_of(kind: type, module: nn.Module, engine: str, dtype: torch.dtype | Non
     if engine == "compile":
         form.run = compiled(form.run, next(module.parameters()).device)
     elif engine == "openvino":
+        if kind is InferenceInpainter:
+            module = with_instance_norms(form.network)
         form.run = Converted(form.run, module, precision)
     return form

@@ -40,6 +40,21 @@ def cache_folder() -> Path:
     )
 
 
+def with_instance_norms(network: nn.Module) -> nn.Module:
+    """The network itself, its group norms of one channel a group now the same as instance norms.
+
+    Of group norms with sums behind them, two in a row, OpenVINO 2026.0 and 2026.4 make a kernel in
+    fp32 that ends the process while it is compiled.
+    """
+    for module in list(network.modules()):
+        for name, norm in module.named_children():
+            if isinstance(norm, nn.GroupNorm) and norm.num_groups == norm.num_channels:
+                same = nn.InstanceNorm2d(norm.num_channels, norm.eps, affine=True)
+                same.weight, same.bias = norm.weight, norm.bias
+                setattr(module, name, same.eval())
+    return network
+
+
 class Flat(nn.Module):
     """A function of nested tensors as one of a tuple of tensors, as converters want it.
 

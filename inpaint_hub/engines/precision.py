@@ -13,6 +13,10 @@ def has_fast_bf16(device: torch.device) -> bool:
     return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
+def has_avx512() -> bool:
+    return bool(torch.cpu.get_capabilities().get("avx512_f", False))
+
+
 def best_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     """The dtype to compute in where the weights have `dtype`; never wider than theirs.
 
