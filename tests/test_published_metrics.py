@@ -78,17 +78,10 @@ def test_the_device_is_that_of_the_feature_networks_too(network_file, monkeypatc
 
 @pytest.fixture
 def installed():
-    """torch-fidelity and lpips, or skip. A torchvision built for another torch lacks its compiled
-    operators; none is used here, and declaring them lets it import."""
+    """torch-fidelity and lpips, or skip."""
     for name in ("torch_fidelity", "lpips", "torchvision"):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is not installed: pip install inpaint_hub[metrics]")
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError:
-        for name in ("nms", "qnms"):
-            boxes = "Tensor dets, Tensor scores, float iou_threshold"
-            torch.library.define(f"torchvision::{name}", f"({boxes}) -> Tensor")
     return importlib.import_module("torch_fidelity"), importlib.import_module("lpips")
 
 
