@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkpoints import rosinality_training
 from PIL import Image
 from test_pipelines import tiny_pipeline
 
 from inpaint_hub import PSPPipeline, WPlusSearchPipeline, load_pipeline, provenance
 from inpaint_hub import folders as files
 from inpaint_hub.__main__ import main
+from inpaint_hub.convert import convert_to_folder
 
 ROOT = Path(__file__).parent.parent
 
@@ -102,6 +104,17 @@ def test_an_encoder_to_begin_at_asks_for_a_search_of_style_vectors(folders, mode
     assert stopped.value.code == 2
     said = capsys.readouterr().err
     assert "--init_encoder" in said and "expected --search" in said
+
+
+@pytest.mark.parametrize("search", ["w_plus", "yeh", "mganprior"])
+def test_a_converted_training_is_searched_at_once(folders, tmp_path, search):
+    """Also by its discriminator, which lies beside the generator."""
+    torch.save(rosinality_training(), tmp_path / "given.pt")
+    convert_to_folder(tmp_path / "given.pt", tmp_path / "gan")
+    line = ["--search", search, "--num_inference_steps", "2"]
+    files = ("images/a.png", "masks/a.png", "out.png")
+    assert run(folders, str(tmp_path / "gan"), *files, *line) == 0
+    check(folders, "images/a.png", "out.png")
 
 
 def test_flags_of_a_search_ask_for_one(folders, model, capsys):

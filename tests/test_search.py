@@ -13,6 +13,7 @@ from inpaint_hub import (
     PSPEncoder,
     StyleGAN2Discriminator,
     StyleGAN2Generator,
+    StyleGAN2Pipeline,
     WPlusSearchPipeline,
     YehPipeline,
     load_pipeline,
@@ -556,6 +557,20 @@ def test_a_search_that_is_stopped_in_its_first_stage_stops():
             gan, torch.rand(1, 3, 32, 32), mask, limits, coarse_to_fine=True, num_starts=2
         )
     assert steps == [0, 1, 2] and found.ws.shape == (1, gan.num_ws, 16)
+
+
+def test_a_generators_repository_gives_the_discriminator_beside_it(tmp_path):
+    StyleGAN2Pipeline(gan=tiny_gan()).save_pretrained(tmp_path)
+    with pytest.raises(FileNotFoundError, match="discriminator"):
+        YehPipeline.from_pretrained(tmp_path)
+    judge = tiny_discriminator()
+    judge.save_pretrained(tmp_path / "discriminator")
+    found = YehPipeline.from_pretrained(tmp_path, dtype=torch.float16)
+    state = found.discriminator.state_dict()
+    assert all(torch.equal(state[k], v.half()) for k, v in judge.state_dict().items())
+    assert found.gan.dtype == torch.float16
+    given = YehPipeline.from_pretrained(tmp_path, discriminator=judge)
+    assert given.discriminator is judge
 
 
 def test_a_search_begins_at_an_encoders_codes():

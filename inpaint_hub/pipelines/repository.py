@@ -47,6 +47,12 @@ def hub_options(arguments: dict) -> dict:
     return {name: arguments[name] for name in names if name in arguments}
 
 
+def dtype_for(name: str, arguments: dict) -> torch.dtype | None:
+    """The dtype that from_pretrained's arguments ask for in one component."""
+    dtype = arguments.get("dtype", arguments.get("torch_dtype"))
+    return dtype.get(name, dtype.get("default")) if isinstance(dtype, dict) else dtype
+
+
 def woken(model: nn.Module) -> nn.Module:
     """The model, moved to its device if enable_model_cpu_offload put it away.
 
@@ -192,7 +198,6 @@ class HubPipeline(DiffusionPipeline):
         cls, repository: str | Path, variant: str | None, where: dict, kwargs: dict
     ) -> dict[str, hub.HubModel]:
         """{name: model} of the variant's files, which diffusers would not pass on."""
-        dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
         index = hub.read_json(hub.find_file(repository, INDEX, **where), "a pipeline's index")
         models = {}
         for name, classes in cls.network_classes().items():
@@ -202,10 +207,8 @@ class HubPipeline(DiffusionPipeline):
             network = next((kind for kind in classes if kind.__name__ == given), None)
             if network is None:
                 raise TypeError(cls._of_another_kind(name, given))
-            own = dtype.get(name, dtype.get("default")) if isinstance(dtype, dict) else dtype
-            models[name] = network.from_pretrained(
-                repository, subfolder=name, variant=variant, dtype=own, **where
-            )
+            own = {"variant": variant, "dtype": dtype_for(name, kwargs)}
+            models[name] = network.from_pretrained(repository, subfolder=name, **own, **where)
         return models
 
     def save_pretrained(

@@ -5,14 +5,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import nn
 
+from inpaint_hub.hub import find_file, read_json
 from inpaint_hub.images import PictureLike
 from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
-from inpaint_hub.pipelines.repository import woken
+from inpaint_hub.pipelines.repository import INDEX, dtype_for, hub_options, woken
 from inpaint_hub.pipelines.windows import PreparedInputs
 from inpaint_hub.search import Limits, Schedule, multi_code_search, w_plus_search, yeh_search
 from inpaint_hub.stylegan2 import FWLatent, StyleGAN2Discriminator, StyleGAN2Generator
@@ -293,6 +295,21 @@ class YehPipeline(SearchPipeline):
             coarse_to_fine=coarse_to_fine,
             num_starts=num_starts,
         )
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
+        """As HubPipeline's. A generator's repository does: where it holds a discriminator beside,
+        as those of trainings and of converted files, that one is taken."""
+        repository, where = pretrained_model_name_or_path, hub_options(kwargs)
+        index = read_json(find_file(repository, INDEX, **where), "a pipeline's index")
+        if "discriminator" not in {*index, *kwargs}:
+            kwargs["discriminator"] = StyleGAN2Discriminator.from_pretrained(
+                repository,
+                subfolder="discriminator",
+                dtype=dtype_for("discriminator", kwargs),
+                **where,
+            )
+        return super().from_pretrained(repository, **kwargs)
 
 
 class MGANPriorPipeline(SearchPipeline):
