@@ -257,6 +257,15 @@ def test_it_is_saved_whole_and_loaded_by_every_way(pipe, tmp_path):
         AutoInpaintPipeline.from_pretrained(tmp_path / "faces")
 
 
+def test_all_of_it_goes_to_the_device_of_device_map(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    loaded = AutoInpaintPipeline.from_pretrained(tmp_path, device_map="meta")
+    places = {loaded.detector.device, loaded.faces.gan.device, loaded.photos.gan.device}
+    assert places == {torch.device("meta")}
+    with pytest.raises(ValueError, match="balanced"):
+        AutoInpaintPipeline.from_pretrained(tmp_path, device_map="balanced")
+
+
 def test_an_index_can_name_no_class_and_no_place_but_its_own(pipe, tmp_path):
     pipe.save_pretrained(tmp_path)
     index = json.loads((tmp_path / "model_index.json").read_text())

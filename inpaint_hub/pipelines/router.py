@@ -258,7 +258,11 @@ class AutoInpaintPipeline(InpaintPipeline):
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, variant: str | None = None, **kwargs: Any
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        variant: str | None = None,
+        device_map: str | torch.device | None = None,
+        **kwargs: Any,
     ) -> Self:
         """The pipeline of a folder or Hub repository; arguments as InpaintPipeline's.
 
@@ -266,6 +270,7 @@ class AutoInpaintPipeline(InpaintPipeline):
         """
         own = {name: kwargs.pop(name) for name in ("faces", "photos", "detector") if name in kwargs}
         where = hub_options(kwargs)
+        kwargs |= {"variant": variant, "device_map": device_map}
         index = json.loads(
             hub.find_file(pretrained_model_name_or_path, INDEX, **where).read_text("utf-8")
         )
@@ -285,10 +290,11 @@ class AutoInpaintPipeline(InpaintPipeline):
                     f"{name} is a {kind} in {INDEX}, expected one of {sorted(KINDS)}; was it "
                     "written by a newer version?"
                 )
-            own[name] = KINDS[kind].from_pretrained(folder / name, variant=variant, **kwargs)
+            own[name] = KINDS[kind].from_pretrained(folder / name, **kwargs)
         if "detector" not in own:
             own["detector"] = FaceDetector.from_pretrained(folder, subfolder="detector")
-        return cls(**own)
+        pipeline = cls(**own)
+        return pipeline if device_map is None else pipeline.to(device_map)
 
     def write_components(self, folder: Path, **options: Any) -> None:
         """As HubPipeline's: the folders faces and photos are whole repositories themselves."""

@@ -31,7 +31,7 @@ def pipeline_index(config: TrainConfig) -> dict[str, Any]:
     return json.loads(hub.find_file(path, INDEX, **hub_options(config)).read_text(encoding="utf-8"))
 
 
-def hub_options(config: TrainConfig) -> dict[str, str | None]:
+def hub_options(config: TrainConfig) -> dict[str, Any]:
     return {"revision": config.revision or None, "cache_dir": config.cache_dir or None}
 
 
