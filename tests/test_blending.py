@@ -332,3 +332,13 @@ def test_psp_blend_blends_unless_told_otherwise(tmp_path):
     assert type(loaded) is PSPBlendPipeline
     for mine, blend in ((loaded(*call), "gp"), (loaded(*call, blend="none"), "none")):
         assert np.array_equal(mine.images[0], PSP(*call, blend=blend).images[0])
+
+
+def test_a_feather_of_one_pixel_halves_the_rim_alone():
+    mask = np.zeros((9, 9), bool)
+    mask[2:7, 2:7] = True
+    rgb, known = np.ones((9, 9, 3), np.float32), np.zeros((9, 9, 3), np.float32)
+    soft = feathered(rgb, known, mask, 1)
+    assert (soft[3:6, 3:6] == 1).all()
+    assert (soft[2, 2:7] == 0.5).all() and (soft[2:7, 6] == 0.5).all()
+    assert np.array_equal(feathered(rgb, known, mask, 0), rgb)

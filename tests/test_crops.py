@@ -273,3 +273,13 @@ def test_no_hole_pixel_has_a_share_in_what_a_turned_window_shows_as_known(window
     assert 0 < known.sum() < known.size
     assert np.array_equal(cut(pixels, window, 16)[known], cut(other, window, 16)[known])
     assert np.array_equal(cut(pixels, window, 16, mask), cut(other, window, 16, mask))
+
+
+def test_a_window_knows_its_pixels_its_bounds_and_holds_what_fits():
+    known = np.zeros((10, 12), bool)
+    known[3:7, 2:6] = True
+    assert np.array_equal(inside(Window(2, 3, 4), (slice(0, 10), slice(0, 12))), known)
+    assert TurnedWindow(30, 20, 10.0, 0.0).bounds == Window(25, 15, 10)
+    hole = np.zeros((60, 100), bool)
+    hole[45:58, 80:95] = True
+    assert whole_window(hole)[0].side == 60

@@ -229,3 +229,11 @@ def test_the_first_visit_and_the_examples_show_results_at_once(tab):
     assert "face_filled.png" in tab.ask(*load, None)
     told = tab.ask("examples", "select", None, event_data={"index": 2, "value": None})
     assert "of rocket.jpg" in told and "rocket_filled.png" in told
+
+
+def test_cancel_ends_what_is_running(tab):
+    with urllib.request.urlopen(f"{tab.address}/config") as answer:
+        events = json.load(answer)["dependencies"]
+    for button, ended in (("cancel", ("fill", "click")), ("cancel-many", ("fill-many", "click"))):
+        mine = [e for e in events if [tab.names.get(t) for t, _ in e["targets"]] == [button]]
+        assert tab.events[ended] in [one for event in mine for one in event["cancels"]], button

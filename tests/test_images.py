@@ -403,3 +403,26 @@ def test_a_pictures_white_is_what_it_was_when_read(mode, bright, white):
     filled = picture.fill(np.zeros((4, 5, 3), np.float32), hole)
     unit = write_pictures([filled], "np", [picture])[0]
     assert unit[0, 0, 0] == np.float32(values[0, 0]) / white and unit[1, 2, 0] == 0
+
+
+def resized_mask(hole, size):
+    picture = read_images(Image.new("RGB", size))
+    return read_masks(Image.fromarray(np.asarray(hole, np.uint8) * 255), picture)[0]
+
+
+def test_a_mask_is_enlarged_smoothly_and_loses_no_pixel():
+    corner = resized_mask([[1, 1], [1, 0]], (8, 8))
+    assert corner[4, 4] and not corner[5:, 5:].any()  # rounded: 61 % of it is hole
+    assert np.array_equal(resized_mask([[1, 0], [1, 0]], (3, 3))[0], [True, True, False])
+    dot = resized_mask([[0, 0, 0], [0, 1, 0], [0, 0, 0]], (12, 12))
+    assert dot[4:8, 4:8].all() and not dot[:3].any() and not dot[9:].any()
+
+
+def test_a_mask_made_smaller_keeps_the_middle_of_each_of_its_pixels():
+    for large in range(2, 30):
+        for small in range(1, large):
+            for row in range(large):
+                hole = np.zeros((large, large), bool)
+                hole[row, row] = True
+                place = (2 * row + 1) * small // (2 * large)
+                assert resized_mask(hole, (small, small))[place, place], (large, small, row)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from inpaint_hub.masks import (
     BANDS,
@@ -20,6 +20,9 @@ from inpaint_hub.masks import (
     strokes,
     training_mask,
 )
+from inpaint_hub.masks.difficulty import center_square, outpainting_mask
+from inpaint_hub.masks.files import turned
+from inpaint_hub.masks.strokes import _cut, draw_stroke
 
 
 def rng(seed=0):
@@ -269,3 +272,52 @@ def test_rotated_photos_are_turned_upright():
 def test_missing_pictures_and_strokes_get_friendly_words(value, message):
     with pytest.raises(ValueError, match=message):
         from_editor(value)
+
+
+def test_the_square_is_whole_of_a_third_to_a_half_around_the_middle_half():
+    lefts, tops = [], []
+    for seed in range(200):
+        mask = center_square((60, 40), np.random.default_rng(seed))
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        side = len(rows)
+        assert 13 <= side <= 20 and len(columns) == side and mask.sum() == side**2
+        lefts.append(columns[0])
+        tops.append(rows[0])
+    assert min(lefts) == 15 and 30 <= max(lefts) < 45
+    assert min(tops) == 10 and 20 <= max(tops) < 30
+    assert center_square((1, 1), np.random.default_rng(0)).all()
+
+
+def test_a_border_to_train_on_is_on_one_side_of_a_quarter_to_three_quarters():
+    seen = set()
+    for seed in range(60):
+        mask = outpainting_mask((64, 64), np.random.default_rng(seed))
+        assert 0.24 <= mask.mean() <= 0.76
+        full = [edge.all() for edge in (mask[:, 0], mask[0], mask[:, -1], mask[-1])]
+        assert sum(full) == 1
+        assert mask.all(axis=0).any() or mask.all(axis=1).any()
+        seen.add(full.index(True))
+    assert seen == {0, 1, 2, 3}
+
+
+def test_a_mask_that_is_no_square_is_flipped_either_way_and_never_turned_a_quarter():
+    mask = np.arange(6).reshape(2, 3) % 4 == 1
+    wanted = {m.tobytes() for m in (mask, mask[::-1], mask[:, ::-1], mask[::-1, ::-1])}
+    seen = [turned(mask, np.random.default_rng(seed)) for seed in range(60)]
+    assert {one.shape for one in seen} == {(2, 3)}
+    assert {one.tobytes() for one in seen} == wanted
+
+
+def test_a_dot_is_as_wide_and_high_as_the_brush():
+    canvas = Image.new("L", (60, 60))
+    draw_stroke(ImageDraw.Draw(canvas), [np.array([20.0, 31.0])] * 2, 9)
+    left, top, right, bottom = canvas.getbbox()
+    assert abs(right - left - 9) <= 1 and abs(bottom - top - 9) <= 1
+    assert np.count_nonzero(np.asarray(canvas)) == pytest.approx(np.pi * 4.5**2, rel=0.25)
+
+
+def test_a_segment_is_cut_where_the_limit_is_reached():
+    canvas, ends = Image.new("L", (100, 20)), (np.array([10.0, 10.0]), np.array([90.0, 10.0]))
+    cut = np.asarray(_cut(canvas, *ends, 3, 100)) > 0
+    assert 90 <= cut.sum() <= 100
+    assert cut[10, 10:30].all()
