@@ -20,6 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 import torch
+from diffusers.utils.logging import disable_progress_bar
 
 from inpaint_hub import PSPEncoder, PSPPipeline, StyleGAN2Generator, load_pipeline
 
@@ -79,6 +80,7 @@ def main():
     parser.add_argument("--only", type=int, help="number of one case, with its traceback")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
+    disable_progress_bar()
     seen, faults, start = Counter(), [], time.perf_counter()
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / "damaged_pipeline"

@@ -266,6 +266,8 @@ def main():
         for file, (line, what, *_) in places:
             print(f"{file.relative_to(ROOT)}:{line}: {what}")
         return
+    if not places:
+        return
     for name in LIBRARIES:
         importlib.import_module(name)
     import torch
