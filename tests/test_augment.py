@@ -64,6 +64,16 @@ def test_geometry_has_the_moments_of_its_distributions():
     assert mirrored == pytest.approx(0.5, abs=0.04)
 
 
+def test_shifts_by_whole_pixels_are_drawn_apart_for_both_directions():
+    matrices = geometric_matrices(0.05, 64, generators(2000))
+    shifts = matrices[:, :2, 2] * 32  # from half sides to pixels
+    unturned = (matrices[:, :2, :2] - torch.eye(2)).abs().amax(dim=(1, 2)) < 1e-6
+    whole = ((shifts - shifts.round()).abs() < 1e-3).all(dim=1) & (shifts.abs() > 0.5).any(dim=1)
+    across, down = shifts[unturned & whole].round().unbind(1)
+    assert len(across) > 30 and across.abs().max() <= 8 and down.abs().max() <= 8
+    assert (across == down).float().mean() < 0.25  # of 17 values each
+
+
 def test_colors_keep_or_mirror_the_gray_axis():
     color = color_matrices(1.0, generators(2000))
     gray = torch.full((3, 1), 1.0)
