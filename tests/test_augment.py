@@ -7,6 +7,7 @@ from inpaint_hub.training.augment import (
     AdaptiveProbability,
     augment,
     color_matrices,
+    differentiable_augment,
     geometric_matrices,
 )
 
@@ -99,6 +100,19 @@ def test_a_mask_moves_with_its_picture():
     inside = moved.mean(dim=(1, 2, 3)) > 0.02  # else shifted out of the picture
     assert inside.sum() > 8
     assert agreement(moved)[inside].min() > 0.8 > agreement(mask)[inside].mean()
+
+
+def test_brightness_and_contrast_are_drawn_evenly_around_none():
+    """Of a checkerboard, whose middle holds as much of each value wherever it is shifted."""
+    side = torch.arange(16)
+    board = (side[:, None] + side) % 2 - 0.5
+    images = board.expand(2000, 3, 16, 16)
+    (changed,) = differentiable_augment(images, generators(2000))
+    middle = changed[:, 0, 4:12, 4:12].flatten(1)
+    contrast, brightness = middle.std(dim=1, correction=0) / 0.5, middle.mean(dim=1)
+    for drawn, low, high in ((contrast, 0.5, 1.5), (brightness, -0.5, 0.5)):
+        assert low - 1e-4 < drawn.min() < low + 0.01 and high - 0.01 < drawn.max() < high + 1e-4
+        assert drawn.mean() == pytest.approx((low + high) / 2, abs=0.02)
 
 
 def test_gradients_reach_the_pictures():
