@@ -68,7 +68,7 @@ def plain_updates(monkeypatch):
 def test_while_it_fills_only_cancel_can_be_pressed_then_only_fill(page, visit):
     first, *_, last = fill(page, visit)
     assert not first["fill_button"]["interactive"] and first["cancel"]["interactive"]
-    assert idle(last) and idle(page.cancelled())
+    assert idle(last) and idle(page.canceled())
     assert last["download"].endswith("holiday_filled_1.png")
     assert [text for _, text in last["history"]] == ["Step 1"]
 
