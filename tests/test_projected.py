@@ -112,6 +112,16 @@ def test_there_is_a_map_of_logits_for_each_head():
     ]
 
 
+def test_maps_are_mixed_to_the_widths_that_were_tried():
+    heads = ProjectedDiscriminator(resolution=32, strides=[2, 4, 8, 16])
+    assert [heads.out[s].weight.shape[:2] for s in ("2", "4", "8", "16")] == [
+        (64, 64),
+        (64, 64),
+        (128, 128),
+        (256, 256),
+    ]
+
+
 def test_every_head_gets_gradients_and_the_mixing_none():
     network = heads(pixel_head=True, mask_channel=True)
     logits = network(maps_of(), torch.rand(2, 3, 64, 64), torch.ones(2, 1, 64, 64))
