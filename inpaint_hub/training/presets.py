@@ -85,7 +85,7 @@ def faces64_psp() -> dict[str, Any]:
 
 def faces64_psp_own() -> dict[str, Any]:
     """pSp by its own objective and without the mask as input, as published: the baseline that bears
-    its name. `faces64_psp` is the masked variant. Not yet run; flags as for `faces64_psp`."""
+    its name. `faces64_psp` is the masked variant. Flags as there."""
     return {
         **SMALL_ENCODER,
         "method": "psp",
@@ -100,14 +100,14 @@ def faces64_psp_own() -> dict[str, Any]:
 
 def faces64_lahiri() -> dict[str, Any]:
     """Lahiri et al. on the generator of `faces64_gan`: a network predicts z. Their settings could
-    not be obtained: those of `faces64_psp`. Not yet run; flags as there."""
+    not be obtained: those of `faces64_psp`, and flags as there."""
     return {**faces64_psp(), "method": "lahiri"}
 
 
 def faces64_comodgan() -> dict[str, Any]:
     """CoModGAN at 64 px with the settings of its released program: Adam of 0.002 and betas 0 and
     0.99 for both networks, 32 pictures a step, R1 of 10, no path length. The width and the number
-    of steps are ours (it ran 780,000). Not yet run.
+    of steps are ours (it ran 780,000).
 
     python train_accelerate.py --preset faces64_comodgan --train_data_dir DATA
         --output_dir runs/comodgan
