@@ -75,6 +75,10 @@ def scene():
     return image, mask, generated, coarse, ws
 
 
+def test_the_weights_are_those_that_were_chosen():
+    assert LossWeights() == LossWeights(1, 6, 0.05, 120, 0.1, multi_scale=0.5, fidelity=0.1)
+
+
 def test_the_total_is_equation_seven(scene):
     image, mask, generated, coarse, ws = scene
     weights = LossWeights(1, 6, 0.05, 120, 0.1, multi_scale=0.5, fidelity=0.3)
