@@ -1,6 +1,9 @@
 """Two processes train like one with twice the batch."""
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from training_runs import TINY, fields, finish, start
 
 from inpaint_hub import InvertFillEncoder, InvertFillPipeline
 from inpaint_hub.stylegan2 import StyleGAN2Generator
+from inpaint_hub.training.checkpoint import checkpoints
 
 RUN = {"max_train_steps": 1, "mbstd_group_size": 1, "adam_beta1": 0.0, "max_grad_norm": 0.0}
 
@@ -81,6 +85,20 @@ def test_only_the_first_process_writes(place, tmp_path):
     assert steps == sorted(set(steps))
     ranks = {p.name for p in (run / "checkpoint-2").glob("random_states_*")}
     assert ranks == {"random_states_0.pkl", "random_states_1.pkl"}
+
+
+def test_a_signal_to_one_process_ends_all_at_the_same_step(place, tmp_path):
+    steps = 300  # which it never comes to
+    processes = start(fields(place, tmp_path / "run", max_train_steps=steps), 2)
+    log = tmp_path / "run" / "logs" / "metrics.jsonl"
+    while not (log.is_file() and log.stat().st_size) and processes[1].is_alive():
+        time.sleep(0.1)
+    os.kill(processes[1].pid, signal.SIGTERM)
+    assert set(finish(processes)) == {0}, (tmp_path / "rank-0.log").read_text()
+    folder = checkpoints(tmp_path / "run")[-1]
+    assert int(folder.name.removeprefix("checkpoint-")) < steps
+    assert len(list(folder.glob("random_states_*"))) == 2
+    assert not (tmp_path / "run" / "model_index.json").exists()
 
 
 def test_machines_that_see_different_checkpoints_are_told(place, tmp_path):

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from inpaint_hub import CoModGANPipeline, DualPathPipeline, InvertFillPipeline, load_pipeline
 from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 from inpaint_hub.stylegan2.resample import upsample
-from inpaint_hub.training import PRESETS, TrainConfig, parse_config, train
+from inpaint_hub.training import PRESETS, TrainConfig, logs, parse_config, train
 from inpaint_hub.training.checkpoint import checkpoints, usable_checkpoint
 from inpaint_hub.training.loop import Run, picture_generators, training_pictures
 from inpaint_hub.training.method import MovingAverage
@@ -450,9 +450,11 @@ def test_epochs_count_passes_over_the_data(faces, tmp_path):
     assert json.loads(lines[-1])["step"] == 3
 
 
-def test_the_last_step_is_logged_checked_and_kept(faces, tmp_path):
+def test_the_last_step_is_shown_logged_checked_and_kept(faces, tmp_path, capsys):
     fields = {"max_train_steps": 3, "logging_steps": 100, "checkpointing_steps": 100}
     train(config(faces, tmp_path, **TINY_GAN, **fields))
+    bar = capsys.readouterr().err.strip().split("\r")[-1]
+    assert bar.startswith("step 3: 100%") and "| 12/12 [" in bar  # pictures, 4 a step
     lines = (tmp_path / "logs" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 3]
     assert [p.name for p in checkpoints(tmp_path)] == ["checkpoint-3"]
@@ -712,6 +714,19 @@ def test_the_log_holds_speed_and_every_term(trained_gan):
     lines = [json.loads(x) for x in (trained_gan / "logs" / "metrics.jsonl").open()]
     assert {"r1_penalty", "path_length", "path_length_penalty"} <= set(lines[0])
     assert all(x["images_per_second"] > 0 and 0 <= x["data_wait_share"] <= 1 for x in lines)
+
+
+def test_speed_and_waiting_are_of_the_time_since_the_last_look(monkeypatch):
+    seconds = iter([0, 1, 3, 4, 6, 12, 12])  # made; next; stopped; read, and begun anew
+    monkeypatch.setattr(logs.time, "perf_counter", lambda: float(next(seconds)))
+    clock = logs.Clock(5)
+    clock.next(iter([{"seconds": {"read": 3.0, "decode": 1.0}}]))
+    clock.steps += 4
+    with clock.stopped():
+        pass
+    values = {"images_per_second": 2.0, "data_wait_share": 0.2, "decode_share": 0.25}
+    assert clock.read() == pytest.approx(values)
+    assert (clock.start, clock.waited, clock.steps) == (12, 0, 0)
 
 
 def test_the_card_says_what_was_trained_how_and_on_what(trained_gan, faces):
