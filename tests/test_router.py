@@ -172,13 +172,15 @@ def test_the_model_of_faces_sees_where_the_face_was_and_not_what_it_held(pipe, m
 
 
 def test_a_route_says_why_the_texture_was_taken():
-    """Three holes: copied where the model was lost, copied where it knew the photo, not copied."""
-    boxes = [(10, 10, 20, 20), (50, 10, 60, 20), (90, 10, 100, 20)]
+    """Four holes: copied where the model was lost, copied where it knew the photo, not copied,
+    copied from a period away."""
+    boxes = [(10, 10, 20, 20), (50, 10, 60, 20), (90, 10, 100, 20), (130, 10, 140, 20)]
     mask = hole(*boxes)
     plan = plan_of(None, 0, None, mask, "never")
     part = (slice(0, mask.shape[0]), slice(0, mask.shape[1]))
     owns = [hole(box) for box in boxes]
     results = [("patches", {"unexplained": 0.9}), ("patches", {"unexplained": 0.01}), ("none", {})]
+    results.append(("periodic", {"period_px": 8.0}))
     told = with_textures(plan, [((part, o), r) for o, r in zip(owns, results)], mask.shape).routes
     told = {route.box: (route.route, route.reason.split("; ")[-1]) for route in told}
     assert told[boxes[0]] == (
@@ -187,6 +189,7 @@ def test_a_route_says_why_the_texture_was_taken():
     )
     assert told[boxes[1]] == ("texture", "sharper than the model of photos, which leads its colors")
     assert told[boxes[2]][0] == "photos"
+    assert told[boxes[3]] == ("texture", "it repeats itself")
 
 
 @pytest.mark.parametrize("texture", ["none", "auto"])

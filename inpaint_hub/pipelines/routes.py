@@ -145,16 +145,19 @@ def shares(hole: crops.Hole, box: Box, frame: crops.TurnedWindow) -> tuple[float
 
 def with_textures(plan: Plan, textures: list, shape: tuple[int, int]) -> Plan:
     """The plan whose routes say where the photo's texture was better than the model of photos."""
-    copied, known_kind = np.zeros(shape, bool), np.zeros(shape, bool)
+    copied, known_kind, again = (np.zeros(shape, bool) for _ in range(3))
     for (part, own), (choice, scores) in textures:
-        if choice == "patches":
+        if choice in ("patches", "periodic"):
             copied[part] |= own
             known_kind[part] |= own & (scores.get("unexplained", 1) < TRUSTED)
+            again[part] |= own & (choice == "periodic")
     routes = list(plan.routes)
     for k, (route, hole) in enumerate(zip(plan.routes, plan.parts)):
         if route.route == "photos" and (copied[hole.part] & hole.own).any():
             told = "the model of photos misses too much of what lies around it"
             if (known_kind[hole.part] & hole.own).any():
                 told = "sharper than the model of photos, which leads its colors"
+            if (again[hole.part] & hole.own).any():
+                told = "it repeats itself"
             routes[k] = route._replace(route="texture", reason=f"{route.reason}; {told}")
     return plan._replace(routes=routes)

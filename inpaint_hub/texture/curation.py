@@ -12,6 +12,7 @@ from inpaint_hub.blending import blend_fill
 from inpaint_hub.texture.detail import resized, with_detail
 from inpaint_hub.texture.guide import color_features, height_features, richness, unexplained
 from inpaint_hub.texture.patches import PATCH_RADIUS_PX, copied, copied_by_each, engine_problem
+from inpaint_hub.texture.periodic import periods_of, repeated
 
 BICUBIC, BOX = Image.Resampling.BICUBIC, Image.Resampling.BOX
 TEXTURES = ("none", "detail", "patches", "auto")
@@ -72,6 +73,10 @@ def textured(
         if problem and texture != "none":
             warnings.warn(f"texture={texture!r} was left out: {problem}", stacklevel=2)
         return Textured(base, "none", {})
+    if texture in ("patches", "auto") and (periods := periods_of(known, hole)):
+        copies = repeated(known, hole, own, periods)
+        if copies is not None:
+            return Textured(copies / np.float32(255), "periodic", {"period_px": periods[0].length})
     scores = {"unexplained": unexplained(fill, known, hole, covered, cell_px)}
     scores["richness"] = richness(base, hole, cell_px)
     meant = scores["unexplained"] < TRUSTED and scores["richness"] > RICH
