@@ -110,8 +110,8 @@ def test_a_hole_that_no_period_leads_out_of_is_left_to_the_others():
 
 def test_only_what_is_asked_for_is_written_and_other_holes_are_not_read():
     picture = tiled(noise(8, 8), 64, 64)
-    hole = box((64, 64), 20, 20, 10, 10) | box((64, 64), 20, 32, 10, 10)
-    own = box((64, 64), 20, 20, 10, 10)
+    own = box((64, 64), 24, 24, 10, 10)
+    hole = own | (box((64, 64), 14, 14, 30, 30) & ~box((64, 64), 23, 23, 12, 12))
     given = without(picture, hole)
     filled = repeated(given, hole, own, periods_of(given, hole))
     assert (filled[own] == picture[own]).all()

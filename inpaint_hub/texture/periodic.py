@@ -11,6 +11,7 @@ from inpaint_hub.images import LUMA
 MAX_ERROR = 4.0  # root mean square over the known pixels, of 255: JPEG's, not another pattern's
 MAX_SHARE = 0.02  # of the largest error among shorter shifts: a gradient repeats nothing
 MIN_PERIOD_PX = 2
+STEPS = 3  # periods at once, at most
 MIN_OVERLAP = 0.25  # of the known pixels meet known ones one period further
 
 
@@ -102,13 +103,15 @@ def _shifted(values: np.ndarray, shift: Period) -> tuple[np.ndarray, np.ndarray]
 def repeated(
     pixels: np.ndarray, hole: np.ndarray, own: np.ndarray, periods: list[Period]
 ) -> np.ndarray | None:
-    """uint8 [H,W,3]: the picture with `own` copied from one period away, again and again, from the
-    hole's rim inward; None where that does not reach all of it.
+    """uint8 [H,W,3]: the picture with `own` copied from one period away, or up to STEPS across
+    other holes, again and again, from the hole's rim inward; None where that does not reach all of
+    it.
 
     pixels: uint8 [H,W,3]; hole, own: bool [H,W]; periods: one or two.
     """
     filled, missing, left = pixels.copy(), hole.copy(), own.copy()
-    shifts = [Period(sign * dy, sign * dx) for dy, dx in periods for sign in (1, -1)]
+    steps = [sign * k for k in range(1, STEPS + 1) for sign in (1, -1)]
+    shifts = [Period(k * dy, k * dx) for k in steps for dy, dx in periods]
     while left.any():
         before = left.sum()
         for shift in shifts:
