@@ -34,7 +34,7 @@ def describe(
 
     notes = {
         "program": f"inpaint_hub {__version__}",
-        "pipeline": type(pipe).__name__,
+        "pipeline": pipe.__class__.__name__,
         "model": source_of(pipe),
         "revision": revision,
         "seed": seed,

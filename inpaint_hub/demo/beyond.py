@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import gradio as gr
 
 from inpaint_hub import folders
-from inpaint_hub.demo import batch, comparison, outside
+from inpaint_hub.demo import batch, comparison, outside, zero_gpu
 from inpaint_hub.demo.editor import photo_and_hole, photo_of
 from inpaint_hub.demo.filling import Settings, options_for, seconds_said
 from inpaint_hub.demo.models import Models
@@ -153,7 +153,7 @@ class Batches:
                 progress((done, len(jobs)), desc="Filling")
 
             report = folders.fill_files(
-                self.models.get(model),
+                zero_gpu.lent_pipeline(self.models.get(model)),
                 jobs,
                 batch_size=BATCH,
                 invert_mask=invert,

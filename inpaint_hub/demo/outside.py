@@ -3,6 +3,7 @@
 from PIL import ImageOps
 
 from inpaint_hub import provenance
+from inpaint_hub.demo import zero_gpu
 from inpaint_hub.demo.filling import options_for
 from inpaint_hub.demo.photos import Refusal, check_budget, check_size
 from inpaint_hub.outpainting import outpaint
@@ -46,7 +47,11 @@ def extended(pipe, image, percent, settings, progress):
     options = options_for(settings)
     try:
         picture = outpaint(
-            pipe, image, *border, on_strip=lambda done, count: progress(done, count), **options
+            zero_gpu.lent_pipeline(pipe),
+            image,
+            *border,
+            on_strip=lambda done, count: progress(done, count),
+            **options,
         )
     except (TypeError, ValueError) as error:
         raise Refusal(str(error)) from error

@@ -5,6 +5,7 @@ this first. Its processes are forks: a pipeline is named by its id, not sent.
 """
 
 import weakref
+from types import SimpleNamespace
 
 try:
     import spaces
@@ -24,7 +25,8 @@ def lent(function):
 def _called(key, image, mask, seed, options):
     import torch
 
-    generators = None if seed is None else [torch.Generator().manual_seed(seed)]
+    seeds = seed if isinstance(seed, list) else [seed]
+    generators = None if seed is None else [torch.Generator().manual_seed(one) for one in seeds]
     with torch.inference_mode():
         output = PIPELINES[key](image, mask, generator=generators, **options)
     # Pictures and plain values alone: tensors of the GPU do not leave its process.
@@ -32,6 +34,32 @@ def _called(key, image, mask, seed, options):
 
 
 def call(pipe, image, mask, seed=None, **options):
-    """(images, routes, textures) of a pipeline's call."""
+    """(images, routes, textures) of a pipeline's call; seed: one, or a list with one for each
+    picture."""
     PIPELINES[id(pipe)] = pipe
     return _called(id(pipe), image, mask, seed, options)
+
+
+class Lent:
+    """A pipeline whose calls are each lent a GPU; all else is its own."""
+
+    def __init__(self, pipe):
+        self._pipe = pipe
+
+    def __getattr__(self, name):
+        return getattr(self._pipe, name)
+
+    @property
+    def __class__(self):
+        return type(self._pipe)
+
+    def __call__(self, image, mask_image, generator=None, **options):
+        given = generator if isinstance(generator, list) else [generator]
+        seeds = None if generator is None else [one.initial_seed() for one in given]
+        made = call(self._pipe, image, mask_image, seeds, **options)
+        return SimpleNamespace(**dict(zip(("images", "routes", "textures"), made)))
+
+
+def lent_pipeline(pipe):
+    """The pipeline, as functions that call pipelines take it."""
+    return Lent(pipe) if spaces else pipe
