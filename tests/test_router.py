@@ -19,6 +19,7 @@ from inpaint_hub import (
 )
 from inpaint_hub.evaluation.methods import pipeline_digest
 from inpaint_hub.faces import find_faces
+from inpaint_hub.images import read_images
 from inpaint_hub.pipelines.routes import plan_of, with_textures
 
 ROOT = Path(__file__).parent.parent
@@ -298,3 +299,38 @@ def test_the_bundled_one_paints_an_eye_into_the_hole_of_an_eye():
     without = pipe.faces(PHOTO, mask, blend="gp").images[0]
     blurred = np.abs(np.array(without).astype(int) - np.array(PHOTO))[mask].mean()
     assert error < 0.8 * blurred and error < flat
+
+
+def test_faces_are_not_copied_into_other_holes(pipe, monkeypatch):
+    from inpaint_hub.pipelines import windows
+
+    seen, made = [], windows.textured
+
+    def recorded(*given):
+        seen.append(given[-1])
+        return made(*given)
+
+    monkeypatch.setattr(windows, "textured", recorded)
+    below = (60, 230, 130, 270)
+    found = find_faces(pipe.detector, np.array(PHOTO), hole(below))[0].box
+    pipe(PHOTO, hole(below))
+    [unwanted] = seen
+    share = unwanted.mean()
+    assert 0.02 < share < 0.5  # a part of the crop, the face and a quarter of its side around it
+    plan = plan_of(pipe.detector, 0, read_images(PHOTO)[0], hole(below), "auto")
+    rows, columns = np.nonzero(plan.unwanted(PHOTO.size[::-1]))
+    side = max(found[2] - found[0], found[3] - found[1])
+    expected = found[0] - side / 4, found[1] - side / 4, found[2] + side / 4, found[3] + side / 4
+    got = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    assert np.allclose(got, np.clip(expected, 0, None), atol=1)
+    pipe(PHOTO, hole(below), faces="never")
+    assert seen[1:] == [None]
+
+
+def test_every_result_of_a_hole_half_in_a_face_leaves_the_face_alone(pipe, monkeypatch):
+    from inpaint_hub.pipelines import windows
+
+    seen, made = [], windows.textured
+    monkeypatch.setattr(windows, "textured", lambda *a: seen.append(a[-1]) or made(*a))
+    pipe(PHOTO, hole(FACE_AND_BEYOND), num_images_per_prompt=2)
+    assert [one is not None and one.any() for one in seen].count(True) >= 2

@@ -187,7 +187,7 @@ def choice_of(monkeypatch, texture, error, rich):
     """(Textured, {"led": the colors that copies are given, "seed"}) with these scores."""
     given = {}
 
-    def patches(led, known, hole, own, seed):
+    def patches(led, known, hole, own, barred, seed):
         given.update(led=led, seed=seed)
         return led
 
@@ -230,8 +230,61 @@ def test_large_holes_are_filled_smaller_and_get_the_photos_detail_back(monkeypat
     hole = box((120, 120), 35, 35, 50, 50)
     assert hole.sum() > 1.2**2 * curation.MAX_HOLE_PX
     base = np.where(hole[..., None], np.float32(120 / 255), photo.astype(np.float32) / 255)
-    made = curation._patches(base, photo, hole, hole, 0)
+    made = curation._patches(base, photo, hole, hole, hole, 0)
     assert made.shape == base.shape and np.array_equal(made[~hole], base[~hole])
     grain = (photo / 255)[~hole].std()
     assert 0.5 * grain < made[hole].std() < 1.3 * grain
     assert made[hole].mean() == pytest.approx(120 / 255, abs=0.03)
+
+
+def test_copies_are_from_everywhere_but_holes_and_what_is_unwanted():
+    own, unwanted = box((60, 100), 20, 30, 10, 10), box((60, 100), 40, 60, 9, 9)
+    other = box((60, 100), 50, 80, 5, 5)
+    assert (curation._barred(own | other, own, None) == (own | other)).all()
+    assert (curation._barred(own | other, own, unwanted) == (own | other | unwanted)).all()
+
+
+def test_where_too_little_would_be_left_everything_known_is_copied_from():
+    own = box((60, 100), 20, 20, 10, 10)
+    assert (curation._barred(own, own, np.ones((60, 100), bool)) == own).all()
+
+
+@pytest.mark.parametrize("most", [18_000, 900])
+def test_what_is_unwanted_is_in_no_copy(monkeypatch, most):
+    """Red patches lie beside the hole, whose other surroundings are gray: large holes, too."""
+    monkeypatch.setattr(curation, "MAX_HOLE_PX", most)
+    monkeypatch.setattr(curation, "COLOR_SHARE", 0.0)
+    gray = np.repeat((noise(90, 120)[..., :1] * 80 + 80), 3, axis=2)
+    red = box((90, 120), 25, 70, 40, 20)
+    photo = np.where(red[..., None], gray * [1.5, 0.3, 0.3], gray).astype(np.uint8)
+    own = box((90, 120), 25, 30, 40, 40)
+    fill = np.full((90, 120, 3), 0.5, np.float32)
+
+    def redness(unwanted):
+        made = textured(fill, photo, own, own, own, "patches", 2.0, unwanted=unwanted)
+        assert made.choice == "patches"
+        return (made.rgb[..., 0] - made.rgb[..., 1])[own].max()
+
+    assert redness(red) < 0.1 < redness(None)
+
+
+@pytest.mark.parametrize("most", [18_000, 900])
+def test_drafts_copies_and_detail_leave_alone_what_is_unwanted(monkeypatch, most):
+    asked, real = [], curation.with_detail
+
+    def drafts(guides, pixels, barred, *others):
+        asked.append(barred)
+        return [pixels] * len(guides)
+
+    monkeypatch.setattr(curation, "MAX_HOLE_PX", most)
+    monkeypatch.setattr(curation, "copied_by_each", drafts)
+    monkeypatch.setattr(curation, "copied", lambda *given: drafts([None], *given)[0])
+    monkeypatch.setattr(curation, "with_detail", lambda *a: asked.append(a[1]) or real(*a))
+    own, unwanted = box((90, 120), 25, 30, 40, 40), box((90, 120), 24, 80, 40, 20)
+    photo, fill = (noise(90, 120) * 255).astype(np.uint8), noise(90, 120)
+    textured(fill, photo, own, own, own, "patches", 2.0, unwanted=unwanted)
+    assert len(asked) == (2 if most > 1600 else 3)
+    for barred in asked:
+        rows, columns = barred.shape
+        share = barred[:, columns * 5 // 8 :].mean()
+        assert share == pytest.approx(unwanted[:, 75:].mean(), abs=0.05)

@@ -220,12 +220,14 @@ class AutoInpaintPipeline(InpaintPipeline):
     ) -> tuple[list[Fill | None], list[list]]:
         """The same by the model of photos, which sees the faces' fills as known."""
         rest = [h if p.by_faces is None else h & ~p.by_faces for h, p in zip(holes, plans)]
+        unwanted = [plan.unwanted(hole.shape) for plan, hole in zip(plans, holes)]
         if any(by_faces):  # each answer continues its own
             pictures = [_with_fill(pictures[k // samples], fill) for k, fill in enumerate(by_faces)]
-            rest, samples = [mask for mask in rest for _ in range(samples)], 1
+            rest = [mask for mask in rest for _ in range(samples)]
+            unwanted, samples = [one for one in unwanted for _ in range(samples)], 1
         context, padding = room
         windows = self.photos.windows_of(pictures, rest, padding, context)
-        return self._filled(self.photos, pictures, rest, windows, samples, answer, seam)
+        return self._filled(self.photos, pictures, rest, windows, samples, answer, seam, unwanted)
 
     @staticmethod
     def _filled(
@@ -236,13 +238,14 @@ class AutoInpaintPipeline(InpaintPipeline):
         samples: int,
         answer: dict,
         seam: dict,
+        unwanted: list[np.ndarray | None] | None = None,
     ) -> tuple[list[Fill | None], list[list]]:
         """([Fill or None], [[((slices, own) of a crop, (choice, scores) of its texture)]]), one
         entry for each result."""
         results = len(pictures) * samples
         if not windows:
             return [None] * results, [[] for _ in range(results)]
-        prepared = pipe.prepare(pictures, holes, windows)
+        prepared = replace(pipe.prepare(pictures, holes, windows), unwanted=unwanted)
         rendered = pipe.answer(prepared, samples, **answer, apart=seam["texture"] != "none")
         seeds, chosen = _seeds(prepared, samples, answer["generator"], seam["texture"]), []
         fills = pipe.fills(

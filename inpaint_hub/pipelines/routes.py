@@ -14,6 +14,7 @@ FACES = ("auto", "always", "never")
 # A hole that hides so much of a face, and lies so far beyond its frame or leaves so little of it,
 # is there to take a person away.
 HIDDEN, BEYOND, LEFT = 0.9, 0.3, 0.1
+AROUND_FACE = 0.25  # of a face's side: hair, and what belongs to nobody else
 Box = tuple[float, float, float, float]  # (left, top, right, bottom) in px
 
 
@@ -45,12 +46,25 @@ class Route(NamedTuple):
 class Plan(NamedTuple):
     """routes of one picture, one for each of its `parts`, the crops.Holes; frames: [OwnWindow] of
     the faces whose holes the model of faces fills; by_faces: bool [H,W], which pixels these are
-    (None: none)."""
+    (None: none); faces: boxes of all faces found."""
 
     routes: list[Route]
     parts: list[crops.Hole]
     frames: list[crops.OwnWindow]
     by_faces: np.ndarray | None
+    faces: list[Box]
+
+    def unwanted(self, shape: tuple[int, int]) -> np.ndarray | None:
+        """bool (H, W), the faces with what surrounds them: nobody is to appear twice. None: no
+        faces."""
+        if not self.faces:
+            return None
+        barred = np.zeros(shape, bool)
+        for left, top, right, bottom in self.faces:
+            more = AROUND_FACE * max(right - left, bottom - top)
+            rows = slice(max(round(top - more), 0), max(round(bottom + more), 0))
+            barred[rows, max(round(left - more), 0) : max(round(right + more), 0)] = True
+        return barred
 
 
 def check_choice(faces: str) -> None:
@@ -85,7 +99,8 @@ def plan_of(
         taken[slices] |= own
         if own.any():
             windows.append(crops.OwnWindow(window, own))
-    return Plan(routes, holes, windows, taken if windows else None)
+    boxes = [face.box for face in found]
+    return Plan(routes, holes, windows, taken if windows else None, boxes)
 
 
 def _route(

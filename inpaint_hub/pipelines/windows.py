@@ -24,7 +24,8 @@ class PreparedInputs:
     """pictures and holes (bool [H,W]) as read; windows: (picture's index, Window) of each of the K
     network inputs; image [K,3,s,s] in [-1,1] and mask [K,1,s,s], 1 = hole, of these; own: what each
     window is to fill, bool of the shape of its part of the picture (crops.window_slices); options:
-    what encode is given beside the windows, in this call alone."""
+    what encode is given beside the windows, in this call alone; unwanted: for each picture bool
+    [H,W] of known places whose texture is not to be copied, or None."""
 
     pictures: list
     holes: list
@@ -33,6 +34,7 @@ class PreparedInputs:
     mask: torch.Tensor
     own: list
     options: dict = field(default_factory=dict)
+    unwanted: list | None = None
 
     def masked(self, part: slice) -> tuple[torch.Tensor, torch.Tensor]:
         """(I_m, M) of the windows in the slice `part`."""
@@ -92,6 +94,7 @@ def _textured(
     blend: str,
     mask_blur: int,
     seed: int,
+    unwanted: np.ndarray | None,
 ) -> list[tuple]:
     """Write the textured fill of one window into rgb; [(choice, scores)] of its crops.
 
@@ -118,6 +121,7 @@ def _textured(
             window.side / len(patch),
             blend,
             seed,
+            None if unwanted is None else unwanted[around],
         )
         made = result.rgb
         if mask_blur:
@@ -149,6 +153,7 @@ def fills_of(
     patches = to_unit(generated) if len(generated) else []
     for index, (picture, hole) in enumerate(zip(prepared.pictures, prepared.holes)):
         windows = [(k, w) for k, (i, w) in enumerate(prepared.windows) if i == index]
+        unwanted = prepared.unwanted[index] if prepared.unwanted else None
         for sample in range(samples):
             rgb = np.zeros((*hole.shape, 3), np.float32) if windows else None
             shown = np.zeros_like(hole)
@@ -160,7 +165,17 @@ def fills_of(
                     seed = sample if seeds is None else seeds[index * samples + sample]
                     own = prepared.own[k]
                     choices += _textured(
-                        rgb, picture, hole, window, own, patch, texture, blend, mask_blur, seed
+                        rgb,
+                        picture,
+                        hole,
+                        window,
+                        own,
+                        patch,
+                        texture,
+                        blend,
+                        mask_blur,
+                        seed,
+                        unwanted,
                     )
                     shown[part] |= own
                     continue

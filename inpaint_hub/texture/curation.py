@@ -54,12 +54,14 @@ def textured(
     cell_px: float,
     blend: str = "gp",
     seed: int = 0,
+    unwanted: np.ndarray | None = None,
 ) -> Textured:
     """Textured: the fill of `own` at the photo's own sharpness.
 
     fill: float32 [H,W,3], read where `covered`; known: uint8 [H,W,3]; hole, own, covered: bool
     [H,W]; texture: one of TEXTURES; cell_px: see the package. blend: how the fill is first made to
-    meet the known colors. seed: a whole number.
+    meet the known colors. seed: a whole number. unwanted: bool [H,W], what is known and not to be
+    copied, as faces are.
     """
     assert texture in TEXTURES, texture
     known = np.where(hole[..., None], _mean_color(known, hole), known)
@@ -90,7 +92,8 @@ def textured(
     share = NETWORK_SHARE * trust
     colors = _carried_colors(photo, hole) * (1 - share) + base * share
     colors = np.where(hole[..., None], colors, photo).astype(np.float32)
-    copies = as_fine_as_around(_patches(colors, known, hole, own, seed), hole, own)
+    barred = _barred(hole, own, unwanted)
+    copies = as_fine_as_around(_patches(colors, known, hole, own, barred, seed), hole, own)
     return Textured(copies, "patches", scores)
 
 
@@ -125,45 +128,58 @@ def _whole_patches(hole: np.ndarray, side: int) -> bool:
     return not grown[reach : hole.shape[0] - reach, reach : hole.shape[1] - reach].all()
 
 
+def _barred(hole: np.ndarray, own: np.ndarray, unwanted: np.ndarray | None) -> np.ndarray:
+    """bool [H,W], what is not copied from: holes and what is unwanted; the hole alone where that
+    leaves too little."""
+    barred = hole if unwanted is None else hole | unwanted
+    return hole if _too_little(barred, own) else barred
+
+
 def _patches(
-    colors: np.ndarray, known: np.ndarray, hole: np.ndarray, own: np.ndarray, seed: int
+    colors: np.ndarray,
+    known: np.ndarray,
+    hole: np.ndarray,
+    own: np.ndarray,
+    barred: np.ndarray,
+    seed: int,
 ) -> np.ndarray:
     """Copies in these colors; holes above MAX_HOLE_PX are filled at a lower resolution, and
     the detail of that is the photo's.
 
-    colors: float32 [H,W,3], what is known, and in the hole what its low frequencies should be.
+    colors: float32 [H,W,3], what is known, and in the hole what its low frequencies should be;
+    barred: what is not copied from.
     """
     height, width = own.shape
     factor = max(np.sqrt(own.sum() / MAX_HOLE_PX), np.sqrt(own.size / MAX_CROP_PX), 1.0)
     if factor < 1.2:
-        return _led_copies(known, colors, hole, own, seed)
-    pixels, small_hole, small_own, small = _reduced(colors, hole, own, factor)
-    if _too_little(small_hole, small_own):
+        return _led_copies(known, colors, barred, own, seed)
+    pixels, small_barred, small_own, small = _reduced(colors, barred, own, factor)
+    if _too_little(small_barred, small_own):
         return colors
-    filled = _led_copies(pixels, small, small_hole, small_own, seed)
+    filled = _led_copies(pixels, small, small_barred, small_own, seed)
     large = resized(filled, (width, height), BICUBIC)
     photo = known.astype(np.float32) / 255
     large = np.where(own[..., None], np.clip(large, 0, 1), np.where(hole[..., None], colors, photo))
-    return with_detail(large.astype(np.float32), hole, own, factor)
+    return with_detail(large.astype(np.float32), barred, own, factor)
 
 
 def _led_copies(
-    pixels: np.ndarray, colors: np.ndarray, hole: np.ndarray, own: np.ndarray, seed: int
+    pixels: np.ndarray, colors: np.ndarray, barred: np.ndarray, own: np.ndarray, seed: int
 ) -> np.ndarray:
     """float32 [H,W,3]: copies in `own`, led by what two coarser drafts have in common."""
-    guide = color_features(_drafted(colors, hole, own, seed))
-    copies = copied(pixels, hole, own, seed, guide, GUIDE_WEIGHT)
+    guide = color_features(_drafted(colors, barred, own, seed))
+    copies = copied(pixels, barred, own, seed, guide, GUIDE_WEIGHT)
     return _recolored(copies.astype(np.float32) / 255, colors, own)
 
 
-def _drafted(colors: np.ndarray, hole: np.ndarray, own: np.ndarray, seed: int) -> np.ndarray:
+def _drafted(colors: np.ndarray, barred: np.ndarray, own: np.ndarray, seed: int) -> np.ndarray:
     """float32 [H,W,3]: in `own` the mean of two drafts; what one gets wrong the other rarely does.
     The colors where too little is known at the drafts' resolution."""
-    pixels, small_hole, small_own, _ = _reduced(colors, hole, own, DRAFT_FACTOR)
-    if _too_little(small_hole, small_own):
+    pixels, small_barred, small_own, _ = _reduced(colors, barred, own, DRAFT_FACTOR)
+    if _too_little(small_barred, small_own):
         return colors
     guides = (None, height_features(small_own.shape))
-    drafts = copied_by_each(guides, pixels, small_hole, small_own, seed, DRAFT_WEIGHT)
+    drafts = copied_by_each(guides, pixels, small_barred, small_own, seed, DRAFT_WEIGHT)
     mean = np.mean(drafts, axis=0, dtype=np.float32) / 255
     mean = np.clip(resized(mean, own.shape[::-1], BICUBIC), 0, 1)
     return np.where(own[..., None], mean, colors).astype(np.float32)
