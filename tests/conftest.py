@@ -54,3 +54,14 @@ def place(tmp_path_factory):
     state = ProjectionFeatures().state_dict()
     save_file({k: v.contiguous() for k, v in state.items()}, folder / "network.safetensors")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from demo_page import CHROMIUM
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()

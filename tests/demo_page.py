@@ -154,3 +154,21 @@ def press_fill(page):
     page.wait_for_function("!document.querySelector('#fill').disabled")
     page.wait_for_function("src => document.querySelector('#results img').src !== src", arg=before)
     return text
+
+
+def choose(page, button, path):
+    with page.expect_file_chooser() as chooser:
+        page.click(button)
+    chooser.value.set_files(path)
+
+
+def without_live(page):
+    """No drafts, whatever photo comes: then what was called, was called by what the test did."""
+    page.locator("#live input").uncheck()
+
+
+def open_part(page, name):
+    """Open an accordion."""
+    part = page.locator(f"#{name} button.label-wrap").first
+    if "open" not in (part.get_attribute("class") or ""):
+        part.click()
