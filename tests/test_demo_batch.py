@@ -37,6 +37,11 @@ def sent(tmp_path):
         (["a.png", "b.png"], ["a.bmp", "a.gif", "b.png"], {"a.png": None, "b.png": "b.png"}),
         (["a.png", "a.b.png"], ["a.png", "a.b.png"], {"a.png": "a.png", "a.b.png": "a.b.png"}),
         (["a[1].png", "a1.png"], ["a1.png", "b.png"], {"a[1].png": None, "a1.png": "a1.png"}),
+        (
+            ["a_mask.png", "b.png"],
+            ["a_mask.png", "c.png"],
+            {"a_mask.png": "a_mask.png", "b.png": None},
+        ),
     ],
 )
 def test_each_photo_gets_the_mask_of_its_name_as_on_the_command_line(sent, photos, masks, expected):
@@ -44,6 +49,13 @@ def test_each_photo_gets_the_mask_of_its_name_as_on_the_command_line(sent, photo
     assert {j.picture.name: j.mask and j.mask.name for j in jobs} == expected
     assert len({j.target for j in jobs}) == len(photos) and notes == []
     assert all(j.target.name.endswith("_filled.png") for j in jobs)
+
+
+def test_a_mask_of_the_photos_own_name_is_not_put_aside_for_another(sent):
+    photos, masks, target = sent(["a.png", "b.png"], ["a.png", "a_mask.png"])
+    own = (masks / "a.png").read_bytes()
+    jobs, _ = batch.jobs_of(photos, masks, target)
+    assert jobs[0].mask.read_bytes() == own and jobs[1].mask is None
 
 
 def test_what_is_no_picture_is_named_and_not_tried(sent):

@@ -9,6 +9,7 @@ import json
 import re
 import urllib.request
 import uuid
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from demo_page import Recorded, photo_file, served, tiny_pipeline
 from PIL import Image
 
 from benchmarks.demo_load import asked, upload
+from inpaint_hub.demo import batch
 from inpaint_hub.images import read_images
 
 HOLE = (slice(10, 30), slice(15, 40))
+NOT_FILLED = "not_filled.txt"
 OPTIONS = [3, False, 2, 0.5, "none", "gp", 0]  # seed, new seed, results, variation, texture, seams
 
 
@@ -73,6 +76,11 @@ class Tab:
         assert f"{path.name} is here" in told
         self.photo, self.size = re.findall(r'"id": "(\w+)"', told)[-1], Image.open(path).size
         return told
+
+    def file(self, path, name=None):
+        """An uploaded file, as components are told of it."""
+        place = upload(self.address, path.read_bytes(), name or path.name)
+        return {"path": place, "meta": {"_type": "gradio.FileData"}}
 
     def value(self, changes=1, live=True):
         """What the editor sends: HOLE painted."""
@@ -193,10 +201,10 @@ def test_many_photos_are_filled_and_what_is_wrong_with_some_is_said(opened, tmp_
     files = {"photos": [], "masks": []}
     for kind, names in (("photos", ("a.png", "b.png")), ("masks", ("a_mask.png",))):
         for name in names:
-            data = photo_file(tmp_path, (60, 40), f"{uuid.uuid4().hex}.png").read_bytes()
-            place = upload(opened.address, data, name)
-            files[kind].append({"path": place, "meta": {"_type": "gradio.FileData"}})
-    files["masks"].append({**files["masks"][0], "path": upload(opened.address, b"no", "b.png")})
+            path = photo_file(tmp_path, (60, 40), f"{uuid.uuid4().hex}.png")
+            files[kind].append(opened.file(path, name))
+    (tmp_path / "b.png").write_bytes(b"no")
+    files["masks"].append(opened.file(tmp_path / "b.png"))
     options = [3, False, 1, 0, "none", "gp", 0]
     told = opened.ask(
         "fill-many", "click", files["photos"], files["masks"], False, None, None, *options
@@ -204,6 +212,32 @@ def test_many_photos_are_filled_and_what_is_wrong_with_some_is_said(opened, tmp_
     assert "1 of 2 filled" in told and "filled.zip" in told
     assert "b.png: mask b.png" in told
     assert "/batch/" not in told and "/photos/" not in told
+
+
+def test_what_is_not_filled_of_many_is_told_on_the_page_and_in_the_zip(tab, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "MAX_PIXELS", 60 * 40)
+    hole = np.zeros((40, 60), np.uint8)
+    hole[HOLE] = 255
+    for name, mask in (("good", hole), ("empty", hole * 0), ("large", hole)):
+        Image.fromarray(mask).save(tmp_path / f"{name}_mask.png")
+    sizes = {"good": (60, 40), "empty": (60, 40), "large": (61, 40), "alone": (60, 40)}
+    paths = {name: photo_file(tmp_path, size, f"{name}.png") for name, size in sizes.items()}
+    photos = [tab.file(path) for path in paths.values()]
+    masks = [tab.file(path) for path in sorted(tmp_path.glob("*_mask.png"))]
+    original = np.array(Image.open(paths["good"]))
+    for black, kept in ((False, hole == 0), (True, hole > 0)):
+        told = tab.ask("fill-many", "click", photos, masks, black, None, None, *OPTIONS)
+        # A mask without white selects everything where black is filled.
+        filled = ["good", "empty"] if black else ["good"]
+        assert f"{len(filled)} of 4 filled" in told
+        with zipfile.ZipFile(re.findall(r'"path": "([^"]+filled\.zip)"', told)[-1]) as archive:
+            assert set(archive.namelist()) == {f"{n}_filled.png" for n in filled} | {NOT_FILLED}
+            notes = archive.read(NOT_FILLED).decode()
+            result = np.array(Image.open(archive.open("good_filled.png")))
+        for name in sizes.keys() - filled:
+            assert f"{name}.png: " in told and f"{name}.png: " in notes
+        assert np.array_equal(result[kept], original[kept])
+        assert not np.array_equal(result[~kept], original[~kept])
 
 
 @pytest.mark.parametrize(
