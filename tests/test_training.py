@@ -469,6 +469,15 @@ def test_as_many_pictures_as_asked_for_are_shown(faces, tmp_path):
     assert Image.open(tmp_path / "run/samples/step-0000001.png").size == (20 * 32, 4 * 32)
 
 
+def test_the_generators_sample_grid_is_of_its_averaged_weights(faces, tmp_path):
+    method = Run(config(faces, tmp_path, **TINY_GAN)).method
+    with method.average_weights() as gan, torch.no_grad():
+        pictures = gan(method.sample_z[:8]).clamp(-1, 1)
+    assert pictures.min() < 0 < pictures.max()
+    rows = method.sample_rows(torch.zeros(2, 3, 32, 32), None)
+    assert [len(row) for row in rows] == [2] * 4 and torch.equal(torch.cat(rows), pictures)
+
+
 def test_the_averages_half_life_counts_pictures_and_ramps_up(faces, tmp_path):
     fields = {**TINY_GAN, "ema_half_life_images": 1000, "ema_ramp_up": 0.05}
     method = Run(config(faces, tmp_path, **fields)).method
@@ -571,10 +580,12 @@ def test_the_holes_weight_falls_in_the_second_half(faces, encoder_fields, tmp_pa
         config(faces, tmp_path, method="psp", **fields)
 
 
-def test_a_token_is_not_logged(faces, tmp_path):
+def test_the_flags_are_logged_without_the_token(faces, tmp_path):
     train(config(faces, tmp_path, **{**TINY_GAN, "max_train_steps": 1}, hub_token="hf_secret"))
     logged = [p.read_bytes() for p in (tmp_path / "logs").rglob("*") if p.is_file()]
     assert logged and not any(b"hf_secret" in content for content in logged)
+    flags = json.loads((tmp_path / "logs" / "config.json").read_text())
+    assert flags["method"] == "stylegan2" and flags["max_train_steps"] == 1
     with pytest.raises(ValueError, match="hf auth login"):
         config(faces, tmp_path, **TINY_GAN, hub_token="hf_secret", report_to="wandb")
 
