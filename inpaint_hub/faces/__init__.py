@@ -6,5 +6,15 @@ Nobody is recognized, nothing is stored, and all of it happens on the machine it
 from inpaint_hub.faces.alignment import TEMPLATE, frame_of
 from inpaint_hub.faces.detector import Face, FaceDetector
 from inpaint_hub.faces.finding import MIN_FACE_PX, find_faces
+from inpaint_hub.faces.symmetry import OtherHalf, other_half
 
-__all__ = ["MIN_FACE_PX", "TEMPLATE", "Face", "FaceDetector", "find_faces", "frame_of"]
+__all__ = [
+    "MIN_FACE_PX",
+    "TEMPLATE",
+    "Face",
+    "FaceDetector",
+    "OtherHalf",
+    "find_faces",
+    "frame_of",
+    "other_half",
+]

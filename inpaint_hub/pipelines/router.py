@@ -11,7 +11,9 @@ import torch
 from diffusers import __version__ as diffusers_version
 
 from inpaint_hub import crops, hub
-from inpaint_hub.faces import FaceDetector
+from inpaint_hub.blending import blend_fill
+from inpaint_hub.faces import FaceDetector, OtherHalf, other_half
+from inpaint_hub.faces.symmetry import ALIKE_PATCH, eyes_in
 from inpaint_hub.images import Picture, PictureLike, write_pictures
 from inpaint_hub.pipelines.arguments import chosen_noise
 from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
@@ -170,7 +172,7 @@ class AutoInpaintPipeline(InpaintPipeline):
         )
         if texture == "auto":
             plans = [
-                with_textures(plan, others[i * samples], holes[i].shape)
+                with_textures(plan, textures[i * samples] + others[i * samples], holes[i].shape)
                 for i, plan in enumerate(plans)
             ]
         filled = [
@@ -203,9 +205,16 @@ class AutoInpaintPipeline(InpaintPipeline):
     ) -> tuple[list[Fill | None], list[list]]:
         """What the model of faces fills, as `_filled` returns it."""
         windows = [(i, window) for i, plan in enumerate(plans) for window in plan.frames]
-        if seam["texture"] == "auto":
+        chosen = seam["texture"] == "auto"
+        if chosen:
             seam = seam | {"texture": "detail"}
-        return self._filled(self.faces, pictures, holes, windows, samples, answer, seam)
+        fills, textures = self._filled(self.faces, pictures, holes, windows, samples, answer, seam)
+        if chosen:
+            for i, plan in enumerate(plans):
+                textures[i * samples] += _write_other_halves(
+                    fills[i * samples], pictures[i], holes[i], plan.frames, seam
+                )
+        return fills, textures
 
     def _fill_rest(
         self,
@@ -340,6 +349,50 @@ def _textured_crops(prepared: PreparedInputs, index: int) -> list[tuple]:
             crops_of_it = textured_windows(hole, own, crops.window_slices(window, hole.shape))
             found += [(crops.window_slices(w, hole.shape), filled) for w, filled in crops_of_it]
     return found
+
+
+def _write_other_halves(
+    fill: Fill | None,
+    picture: Picture,
+    hole: np.ndarray,
+    frames: list[crops.OwnWindow],
+    seam: dict,
+) -> list[tuple]:
+    """Write what the other halves of faces show into the fill of their model, where that is better:
+    whole holes, or an eye alone; [((slices, own), (choice, scores))] of what was written."""
+    written = []
+    for window, own in frames:
+        mine = np.zeros_like(hole)
+        mine[crops.window_slices(window, hole.shape)] = own
+        for one in crops.separate_holes(mine):
+            alone = np.zeros_like(hole)
+            alone[one.part] = one.own
+            half = other_half(picture.pixels, hole, alone, window)
+            if half is not None and half.alike:
+                written.append(_write_half(fill, half, picture, hole, alone, seam))
+                continue
+            for eye in eyes_in(alone, window):
+                model = _with_fill(picture, fill)
+                half = other_half(model.pixels, hole, eye, window, filled=alone)
+                if half is not None and half.asymmetry < ALIKE_PATCH:
+                    written.append(_write_half(fill, half, model, eye, eye, seam))
+    return written
+
+
+def _write_half(
+    fill: Fill, half: OtherHalf, picture: Picture, hole: np.ndarray, own: np.ndarray, seam: dict
+) -> tuple:
+    """One of _write_other_halves; picture, hole: what it is blended into."""
+    known, there, own = picture.pixels[half.part], hole[half.part], own[half.part]
+    blend = "gp" if seam["blend"] == "none" else seam["blend"]
+    rgb = blend_fill(half.rgb, known.astype(np.float32) / 255, there, blend, seam["mask_blur"])
+    inner = crops.shared_slices(half.part, fill.part)
+    to, here = (
+        tuple(slice(s.start - p.start, s.stop - p.start) for s, p in zip(inner, part))
+        for part in (fill.part, half.part)
+    )
+    np.copyto(fill.rgb[to], np.clip(rgb[here], 0, 1), where=own[here][..., None])
+    return (half.part, own), ("mirrored", {"asymmetry": half.asymmetry})
 
 
 def _compact(rgb: np.ndarray, shown: np.ndarray) -> Fill | None:

@@ -159,15 +159,20 @@ def shares(hole: crops.Hole, box: Box, frame: crops.TurnedWindow) -> tuple[float
 
 
 def with_textures(plan: Plan, textures: list, shape: tuple[int, int]) -> Plan:
-    """The plan whose routes say where the photo's texture was better than the model of photos."""
-    copied, known_kind, again = (np.zeros(shape, bool) for _ in range(3))
+    """The plan whose routes say where the photo's texture was better than the model of photos, and
+    the other half of a face better than the model of faces."""
+    copied, known_kind, again, mirrored = (np.zeros(shape, bool) for _ in range(4))
     for (part, own), (choice, scores) in textures:
         if choice in ("patches", "periodic"):
             copied[part] |= own
             known_kind[part] |= own & (scores.get("unexplained", 1) < TRUSTED)
             again[part] |= own & (choice == "periodic")
+        if choice == "mirrored":
+            mirrored[part] |= own
     routes = list(plan.routes)
     for k, (route, hole) in enumerate(zip(plan.routes, plan.parts)):
+        if route.route == "faces" and (mirrored[hole.part] & hole.own).any():
+            routes[k] = route._replace(reason=f"{route.reason}; its other half is mirrored")
         if route.route == "photos" and (copied[hole.part] & hole.own).any():
             told = "the model of photos misses too much of what lies around it"
             if (known_kind[hole.part] & hole.own).any():
