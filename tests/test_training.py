@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file
@@ -411,6 +413,14 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_named(faces, tmp_path):
     assert not (tmp_path / "model_index.json").exists()
 
 
+def test_weights_that_are_not_finite_are_not_kept(faces, tmp_path):
+    run = Run(config(faces, tmp_path, **TINY_GAN))
+    next(run.method.gan.parameters()).data.fill_(math.nan)
+    with pytest.raises(FloatingPointError, match="a weight is not finite at step 0"):
+        run.save_checkpoint()
+    assert checkpoints(tmp_path) == []
+
+
 def test_old_checkpoints_are_removed_and_partial_ones_ignored(faces, tmp_path):
     fields = {**TINY_GAN, "checkpointing_steps": 1, "checkpoints_total_limit": 2}
     train(config(faces, tmp_path, **fields))
@@ -543,6 +553,23 @@ def test_the_tail_learns_slowly_with_frozen_batch_norms(faces, encoder_fields, t
     assert rates == pytest.approx([1e-3] * 3 + [1e-4] * 2)
     with pytest.raises(ValueError, match="--tail_fraction with --lr_scheduler cosine"):
         config(faces, tmp_path, method="invertfill", lr_scheduler="cosine", **{**fields, **tail})
+
+
+@pytest.mark.parametrize("shape", ["step", "cosine"])
+def test_two_processes_have_the_tail_of_one(faces, tmp_path, shape):
+    fields = {"tail_fraction": 0.5, "tail_shape": shape, "max_train_steps": 8}
+    method, rates = Run(config(faces, tmp_path, **TINY_GAN, **fields)).method, {}
+    for processes in (1, 2):
+        method.accelerator = SimpleNamespace(num_processes=processes)
+        optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        schedule, rates[processes] = method.schedule(optimizer, "constant", main=True), []
+        for _ in range(8):
+            rates[processes].append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            for _ in range(processes):  # as accelerate does
+                schedule.step()
+    assert rates[2] == pytest.approx(rates[1])
+    assert rates[1][:4] == [1.0] * 4 and rates[1][-1] < 1.0
 
 
 def test_a_cosine_tail_ends_at_its_share_for_the_discriminator_too(faces, encoder_fields, tmp_path):
@@ -725,6 +752,13 @@ def test_the_log_holds_speed_and_every_term(trained_gan):
     lines = [json.loads(x) for x in (trained_gan / "logs" / "metrics.jsonl").open()]
     assert {"r1_penalty", "path_length", "path_length_penalty"} <= set(lines[0])
     assert all(x["images_per_second"] > 0 and 0 <= x["data_wait_share"] <= 1 for x in lines)
+
+
+def test_terms_are_logged_as_means_of_where_they_were_computed():
+    terms = logs.TermLogs()
+    for values in ({"a": 2.0, "b": 5.0}, {"a": 4.0}):
+        terms.add({name: torch.tensor(value) for name, value in values.items()})
+    assert terms.means(Accelerator()) == {"a": 3.0, "b": 5.0}
 
 
 def test_speed_and_waiting_are_of_the_time_since_the_last_look(monkeypatch):
