@@ -18,7 +18,7 @@ def bundled():
         for node in tree.body
         if isinstance(node, ast.Assign)
     }
-    return [*values["BUNDLE"].values(), values["DETECTOR"]]
+    return [*values["BUNDLE"].values(), values["DETECTOR"], values["OUTPAINTING"]]
 
 
 class BuildWithWeights(build_py):

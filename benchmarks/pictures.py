@@ -20,7 +20,7 @@ import torch
 from diffusers.utils import make_image_grid
 from PIL import Image, ImageOps
 
-from inpaint_hub import StyleGAN2Pipeline, default_pipeline, load_pipeline
+from inpaint_hub import FeedForwardPipeline, StyleGAN2Pipeline, default_pipeline, load_pipeline
 from inpaint_hub.evaluation.classical import telea
 from inpaint_hub.evaluation.pairs import masked_picture
 from inpaint_hub.masks import box, mask_in_band, outpainting
@@ -88,10 +88,12 @@ def card_picture(folder, side=192):
         return grid([[np.asarray(picture) for picture in pictures]], side)
     pipe = load_pipeline(folder)
     photo = "face.png" if "faces" in folder.name else "rocket.jpg"
-    options = {"context": 1, "texture": "auto"} if "photos" in folder.name else {}
+    options = {"context": 1, "texture": "auto"} if isinstance(pipe, FeedForwardPipeline) else {}
     pixels = square(photo)
     given = Image.open(ROOT / "examples" / EXAMPLES[photo]).convert("L")
     mask = np.asarray(ImageOps.fit(given, pixels.shape[1::-1])) > 127
+    if "outpainting" in folder.name:
+        mask = outpainting(mask.shape[::-1], "left", 0.25)
     pictures = [
         masked_picture(pixels, mask),
         filled(pipe, pixels, mask, blend="gp", **options),

@@ -58,6 +58,7 @@ _HOMES = {
     "YehPipeline": "pipelines",
     "default_pipeline": "pipelines",
     "load_pipeline": "pipelines",
+    "outpainting_pipeline": "pipelines",
 }
 __all__ = ["__version__", *_HOMES]
 

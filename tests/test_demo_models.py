@@ -5,11 +5,18 @@ import pytest
 from demo_page import Recorded, tiny_pipeline
 from PIL import Image
 
-from inpaint_hub import InvertFillPipeline, load_pipeline, provenance
+from inpaint_hub import (
+    AutoInpaintPipeline,
+    InvertFillPipeline,
+    default_pipeline,
+    load_pipeline,
+    provenance,
+)
 from inpaint_hub.demo import filling, models
 from inpaint_hub.demo.filling import WHOLE_PIXELS, Settings
 from inpaint_hub.demo.models import HUB_PIPELINES, Models
 from inpaint_hub.demo.photos import SHOWN_PIXELS, Refusal, Visit, accept, opened, write_result
+from inpaint_hub.pipelines.bundle import OUTPAINTING
 
 
 @pytest.fixture
@@ -125,3 +132,21 @@ def test_a_photo_of_more_pixels_than_the_page_takes_is_told_so_at_the_upload(tmp
     Image.new("1", (9000, 6000)).save(path)
     with pytest.raises(Refusal, match=r"“huge.png” is 9000 x 6000 px \(54 megapixels\).* up to 50"):
         accept(Visit(tmp_path), path, path.name)
+
+
+def test_borders_are_filled_by_the_weights_trained_for_them_and_faces_by_the_same():
+    here = Models(models.bundled_models(), engine=None)
+    automatic = here.outpainting()
+    assert automatic is here.outpainting("Automatic") and isinstance(automatic, AutoInpaintPipeline)
+    assert automatic.faces is here.get().faces and automatic.detector is here.get().detector
+    assert automatic.photos is here.outpainting("Photos") is not here.get("Photos")
+    assert automatic.photos.name_or_path.name == OUTPAINTING
+    assert here.outpainting("Faces") is here.get("Faces")
+    assert provenance.describe(automatic.photos)["model"] == OUTPAINTING
+
+
+def test_other_models_fill_their_borders_themselves(hub):
+    here = Models({"Here": tiny_pipeline(), "Automatic": default_pipeline})
+    assert here.outpainting() is here.get() is here.outpainting("Here")
+    assert here.outpainting("somebody/faces") is here.get("somebody/faces")
+    assert here.outpainting("Automatic").photos.name_or_path.name == OUTPAINTING

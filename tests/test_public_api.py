@@ -35,6 +35,7 @@ NAMES = {
     "YehPipeline",
     "default_pipeline",
     "load_pipeline",
+    "outpainting_pipeline",
 }
 MODELS = [
     "DualPathInpainter",

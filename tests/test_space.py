@@ -17,7 +17,7 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from inpaint_hub.pipelines.bundle import BUNDLE, DETECTOR
+from inpaint_hub.pipelines.bundle import BUNDLE, DETECTOR, OUTPAINTING
 
 ROOT = Path(__file__).parent.parent
 # Python runs this before anything else: no connection leaves the machine.
@@ -92,7 +92,8 @@ def test_a_folder_with_a_spaces_files_alone_answers_without_network(tmp_path):
         shutil.copy(ROOT / name, space / name)
     for name in ("inpaint_hub", "examples", *(f"weights/{w}" for w in BUNDLE.values())):
         shutil.copytree(ROOT / name, space / name)
-    shutil.copytree(ROOT / "weights" / DETECTOR, space / "weights" / DETECTOR)
+    for name in (DETECTOR, OUTPAINTING):
+        shutil.copytree(ROOT / "weights" / name, space / "weights" / name)
     with running([sys.executable, "app.py"], space, environment(tmp_path)) as address:
         answers(address)
 

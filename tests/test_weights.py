@@ -24,6 +24,7 @@ LARGEST_BYTES = {
     "invertfill-paper-faces-128": 20e6,
     "psp-faces-128": 25e6,
     "invertfill-scenes-128": 20e6,
+    "outpainting-128": 2e6,
     "photos-128": 2e6,
     "stylegan2-faces-128": 6e6,
 }
@@ -127,7 +128,7 @@ def test_four_answers_to_one_hole_differ_visibly():
     assert min(gaps) > 3  # gray levels of 255
 
 
-@pytest.mark.parametrize("name", ["invertfill-scenes-128", "photos-128"])
+@pytest.mark.parametrize("name", ["invertfill-scenes-128", "photos-128", "outpainting-128"])
 def test_the_weights_for_photos_fill_and_keep_what_is_known(name):
     photo = np.asarray(Image.open(ROOT / "examples" / "astronaut.png").convert("RGB"))
     hole = np.zeros(photo.shape[:2], bool)

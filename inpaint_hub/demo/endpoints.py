@@ -154,7 +154,11 @@ class Endpoints:
         image = opened(photo, "the photo")
         settings = Settings(seam=seam, texture=texture).checked()
         picture, notes = outside.extended(
-            self.models.get(model), image, (left, top, right, bottom), settings, lambda *at: None
+            self.models.outpainting(model),
+            image,
+            (left, top, right, bottom),
+            settings,
+            lambda *at: None,
         )
         with tempfile.TemporaryDirectory() as folder:
             name = f"{stem_of(photo)}_extended"

@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
-from inpaint_hub import default_pipeline, load_pipeline
+from inpaint_hub import default_pipeline, load_pipeline, outpainting_pipeline
 from inpaint_hub.bundled import weights_folder
 from inpaint_hub.demo.photos import Refusal
 from inpaint_hub.hub import find_file
@@ -34,7 +34,7 @@ class Models:
         self.sources = dict(sources)
         self.device, self.engine, self.from_hub = device, engine, from_hub
         self.loaded, self.visitors = {}, OrderedDict()
-        self.revisions = {}
+        self.revisions, self.larger = {}, None
         self.lock = threading.RLock()
 
     @property
@@ -57,6 +57,25 @@ class Models:
                     self.loaded[name] = self._ready(self.sources[name])
                 return self.loaded[name]
             return self._of_hub(name)
+
+    def outpainting(self, name=None):
+        """The pipeline that makes photos larger where that name fills holes: in place of the
+        bundled ones of photos, one whose weights were trained on borders.
+
+        Raises: as get.
+        """
+        name = (name or self.default).strip()
+        pipe = self.get(name)
+        photos_alone = self.sources.get(name) == Part("photos")
+        if self.sources.get(self.default if photos_alone else name) is not default_pipeline:
+            return pipe
+        with self.lock:
+            if self.larger is None:
+                self.larger = outpainting_pipeline(self.get() if photos_alone else pipe)
+                if self.engine is not None:
+                    self.larger.photos.optimize(self.engine)
+                self.larger.set_progress_bar_config(disable=True)
+        return self.larger.photos if photos_alone else self.larger
 
     def revision(self, name=None):
         """Commit of the Hub repository that the pipeline came from, or None."""

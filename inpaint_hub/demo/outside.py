@@ -9,9 +9,9 @@ from inpaint_hub.demo.photos import Refusal, check_budget, check_size
 from inpaint_hub.outpainting import outpaint
 
 STATEMENT = (
-    "Whose weights: those of the model chosen in the first tab. “Automatic” (outside faces) and "
-    "“Photos” use `weights/photos-128`, one in twenty of whose training holes was a border, with "
-    "the photo's own texture. No weights here were trained for borders alone."
+    "Whose weights: for “Automatic” (outside faces) and “Photos” those of "
+    "`weights/outpainting-128`, trained on borders alone, with the photo's own texture; else "
+    "those of the model chosen in the first tab."
 )
 
 

@@ -2,7 +2,7 @@
 
 from inpaint_hub.pipelines.auto import load_pipeline
 from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
-from inpaint_hub.pipelines.bundle import default_pipeline
+from inpaint_hub.pipelines.bundle import default_pipeline, outpainting_pipeline
 from inpaint_hub.pipelines.comodgan import CoModGANPipeline
 from inpaint_hub.pipelines.dualpath import DualPathOutput, DualPathPipeline
 from inpaint_hub.pipelines.feed_forward import FeedForwardPipeline
@@ -34,4 +34,5 @@ __all__ = [
     "YehPipeline",
     "default_pipeline",
     "load_pipeline",
+    "outpainting_pipeline",
 ]

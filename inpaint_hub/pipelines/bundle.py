@@ -10,6 +10,7 @@ from inpaint_hub.pipelines.router import AutoInpaintPipeline
 # Bundled folders. They are pipelines of their own, so that no weights are stored twice.
 BUNDLE = {"faces": "dualpath-faces-128", "photos": "photos-128"}
 DETECTOR = "face-detector"
+OUTPAINTING = "outpainting-128"  # the model of photos where borders are to be filled
 
 
 def default_pipeline(**kwargs: Any) -> AutoInpaintPipeline:
@@ -22,3 +23,22 @@ def default_pipeline(**kwargs: Any) -> AutoInpaintPipeline:
     }
     detector = FaceDetector.from_pretrained(weights_folder(DETECTOR))
     return AutoInpaintPipeline(**parts, detector=detector)
+
+
+def outpainting_pipeline(
+    pipe: AutoInpaintPipeline | None = None, **kwargs: Any
+) -> AutoInpaintPipeline:
+    """default_pipeline() for `inpaint_hub.outpainting.outpaint`: its model of photos is the bundled
+    one that was trained on borders.
+
+    pipe: a pipeline whose model of faces and detector are to be shared, as default_pipeline();
+    arguments as from_pretrained's.
+
+    Raises: FileNotFoundError where the package was installed without its weights.
+    """
+    if pipe is None:
+        pipe = default_pipeline(**kwargs)
+    else:
+        kwargs = {"dtype": pipe.photos.dtype, "device_map": pipe.photos.device} | kwargs
+    photos = load_pipeline(weights_folder(OUTPAINTING), **kwargs)
+    return AutoInpaintPipeline(faces=pipe.faces, photos=photos, detector=pipe.detector)
