@@ -20,7 +20,7 @@ class Example(NamedTuple):
 
 
 EXAMPLES = (
-    Example("A face: eyes and mouth", "face.png", "face_mask.png"),
+    Example("A face: an eye and the mouth", "face.png", "face_mask.png"),
     Example("A face in a whole photo", "astronaut.png", "astronaut_mask.png"),
     Example("A mast out of a landscape", "rocket.jpg", "rocket_mask.png"),
 )
