@@ -15,27 +15,28 @@ from inpaint_hub.faces.alignment import TEMPLATE
 
 AXIS = float(TEMPLATE[:2, 0].mean())  # between the eyes, in shares of the frame's side
 RING = 0.09  # of the frame's side around a hole, where the halves are compared
-# Asymmetry up to which the other half is the better fill (docs/ANY_PHOTO.md): of holes without an
-# eye, of holes with one, and of an eye alone that is put into what a model has filled.
+# Asymmetry up to which the other half is the better fill (docs/ANY_PHOTO.md): of any hole, of holes
+# that are little more than an eye, and of an eye alone that is put into what a model has filled.
 ALIKE, ALIKE_EYE, ALIKE_PATCH = 0.3, 3.0, 2.0
+EYE_SHARE = 0.5  # of a hole is an eye with its lids: then it is little more
 EYE_SIZE = 0.12, 0.075  # semi-axes of an eye with its lids, in shares of the frame's side
 
 
 class OtherHalf(NamedTuple):
     """part: (rows, columns) slices of the hole with a ring around it; rgb: what the face's other
     half shows there, float32 [h,w,3] in [0,1]; asymmetry: how far the halves differ in the ring
-    beside shifts of color, as a share of the variance there, 0: mirrored exactly; eye: whether the
-    hole holds the middle of one."""
+    beside shifts of color, as a share of the variance there, 0: mirrored exactly; eye: the share of
+    the hole that is an eye whose middle it holds."""
 
     part: tuple[slice, slice]
     rgb: np.ndarray
     asymmetry: float
-    eye: bool
+    eye: float
 
     @property
     def alike(self) -> bool:
         """Whether the halves are alike enough for it to be the better fill."""
-        return self.asymmetry < (ALIKE_EYE if self.eye else ALIKE)
+        return self.asymmetry < (ALIKE_EYE if self.eye >= EYE_SHARE else ALIKE)
 
 
 def eyes_in(own: np.ndarray, frame: TurnedWindow) -> list[np.ndarray]:
@@ -109,4 +110,5 @@ def other_half(
     error = rgb[ring] - photo[ring]
     asymmetry = (error - error.mean(axis=0)).var() / (photo[ring].var(axis=0).mean() + 1e-4)
     rgb = np.where(known[..., None], np.clip(rgb, 0, 1), photo)
-    return OtherHalf(here, rgb, float(asymmetry), bool(eyes_in(own, frame)))
+    eye = sum(region.sum() for region in eyes_in(own, frame)) / own.sum()
+    return OtherHalf(here, rgb, float(asymmetry), float(eye))
