@@ -142,7 +142,8 @@ class AutoInpaintPipeline(InpaintPipeline):
                 without a face in the whole picture, as if it were a face cut out closely; "never"
                 looks for no face.
             blend: where not given, "gp".
-            texture: "auto" is "detail" in faces, whose content only the model knows.
+            texture: "auto" is "detail" in faces, whose content only the model knows, and in the
+                first result what a face's other half shows ("mirrored"): an eye beside a known one.
             Others as InpaintPipeline's; latents, composite=False and output_type="latent" are for
             one model: call pipe.faces or pipe.photos.
 
