@@ -381,7 +381,8 @@ class InpaintPipeline(HubPipeline):
         of_each = [picture for picture in prepared.pictures for _ in range(samples)]
         images = write_pictures(filled, output_type, of_each)
         self.maybe_free_model_hooks()
-        textures = None if texture == "none" else chosen
+        textures = [[choice for _, choice in crops] for crops in chosen]
+        textures = None if texture == "none" else textures
         return self._output(return_dict, images=images, textures=textures, **rendered)
 
     @staticmethod

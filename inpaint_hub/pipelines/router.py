@@ -22,7 +22,6 @@ from inpaint_hub.pipelines.repository import INDEX, hub_options
 from inpaint_hub.pipelines.routes import Plan, Route, check_choice, plan_of, with_textures
 from inpaint_hub.pipelines.windows import Generators, PreparedInputs
 from inpaint_hub.stylegan2 import FWLatent
-from inpaint_hub.texture import textured_windows
 
 
 @dataclass
@@ -263,11 +262,7 @@ class AutoInpaintPipeline(InpaintPipeline):
         )
         found = [_compact(*fill) for fill in fills]
         pipe.maybe_free_model_hooks()
-        textures = []
-        for k, choices in enumerate(chosen):
-            areas = _textured_crops(prepared, k // samples) if choices else []
-            textures.append(list(zip(areas, choices, strict=True)))
-        return found, textures
+        return found, chosen
 
     @classmethod
     def from_pretrained(
@@ -340,16 +335,6 @@ def _seeds(
             int(torch.randint(2**31, (), generator=one, device=one.device)) if drawn else 0
         )
     return seeds
-
-
-def _textured_crops(prepared: PreparedInputs, index: int) -> list[tuple]:
-    """[(slices, own)] of the crops in which texture was made for a picture, in their order."""
-    hole, found = prepared.holes[index], []
-    for (i, window), own in zip(prepared.windows, prepared.own):
-        if i == index:
-            crops_of_it = textured_windows(hole, own, crops.window_slices(window, hole.shape))
-            found += [(crops.window_slices(w, hole.shape), filled) for w, filled in crops_of_it]
-    return found
 
 
 def _write_other_halves(

@@ -96,7 +96,8 @@ def _textured(
     seed: int,
     unwanted: np.ndarray | None,
 ) -> list[tuple]:
-    """Write the textured fill of one window into rgb; [(choice, scores)] of its crops.
+    """Write the textured fill of one window into rgb; [((slices, own), (choice, scores))] of its
+    crops.
 
     Crops of the texture's own, with as much around each hole as it needs: the window may be a whole
     photo, of which only these are enlarged.
@@ -127,7 +128,7 @@ def _textured(
         if mask_blur:
             made = blend_fill(made, known.astype(np.float32) / 255, hole[around], "none", mask_blur)
         np.copyto(rgb[around], made, where=filled[..., None])
-        choices.append((result.choice, result.scores))
+        choices.append(((around, filled), (result.choice, result.scores)))
     return choices
 
 
@@ -148,7 +149,7 @@ def fills_of(
     keep_known=False shows the generator's whole window instead, without blend and texture.
     mask_blur, blend, texture: those of InpaintPipeline.__call__. seeds: whole numbers of the
     texture's search, one for each result; where not given, the sample's number. chosen: a list that
-    takes up what InpaintOutput.textures holds.
+    takes up, for each result, [((slices, own), (choice, scores))] of its crops.
     """
     patches = to_unit(generated) if len(generated) else []
     for index, (picture, hole) in enumerate(zip(prepared.pictures, prepared.holes)):
