@@ -244,8 +244,14 @@ def _coarse_labels(mask: np.ndarray) -> tuple[np.ndarray, int]:
     height, width = mask.shape
     cell = max(1, max(width, height) // COARSE_PX)
     rows, columns = -(-height // cell), -(-width // cell)
-    padded = np.pad(mask, ((0, rows * cell - height), (0, columns * cell - width)))
-    coarse = padded.reshape(rows, cell, columns, cell).any(axis=(1, 3))
+    coarse = np.zeros((rows, columns), bool)
+    used = np.flatnonzero(mask.any(axis=1)) // cell
+    if len(used):  # most of a large photo has no hole
+        band = mask[used[0] * cell : (used[-1] + 1) * cell]
+        missing = (used[-1] + 1 - used[0]) * cell - len(band), columns * cell - width
+        padded = np.pad(band, [(0, count) for count in missing])
+        cells = padded.reshape(-1, cell, columns, cell)
+        coarse[used[0] : used[-1] + 1] = cells.any(axis=(1, 3))
     return ndimage.label(coarse, structure=np.ones((3, 3)))[0], cell
 
 
