@@ -9,6 +9,7 @@ The map, in the order the data flows:
     inversion           feature pyramids, style heads, pSp's and Lahiri's encoders
     invertfill          InvertFill's encoder: pre-modulation, F&W+ latents, soft mean latent
     dualpath            Dual-path's auto-encoder, and the fusion of the generator's features
+    refinement          a second network that makes any of their fills finer
     comodgan            a generator that the masked picture modulates together with z
     search              the code found by descent: W+, Yeh et al., mGANprior
     stylegan2           the generator, and its discriminator
@@ -38,6 +39,7 @@ _HOMES = {
     "DualPathPipeline": "pipelines",
     "CoModGANGenerator": "comodgan",
     "CoModGANPipeline": "pipelines",
+    "CoarseToFinePipeline": "pipelines",
     "FWLatent": "stylegan2",
     "FeedForwardPipeline": "pipelines",
     "HubModel": "hub",
@@ -51,6 +53,7 @@ _HOMES = {
     "PSPBlendPipeline": "pipelines",
     "PSPEncoder": "inversion",
     "PSPPipeline": "pipelines",
+    "Refiner": "refinement",
     "StyleGAN2Discriminator": "stylegan2",
     "StyleGAN2Generator": "stylegan2",
     "StyleGAN2Pipeline": "pipelines",

@@ -33,17 +33,22 @@ class Fill(nn.Module):
             raise ValueError(
                 f"{type(pipeline).__name__} {reason}; expected a pipeline that fills in one pass"
             )
-        networks = {
-            name: copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
-            for name, network in pipeline.components.items()
-            if isinstance(network, nn.Module)
-        }
-        for network in networks.values():
-            for module in network.modules():
-                vars(module).pop("forward", None)  # the inference forms that optimize() installed
-        self.networks = nn.ModuleDict(networks)
-        self.pipeline = type(pipeline)(**networks)
+        self.networks = nn.ModuleList()
+        self.pipeline = self.copied(pipeline)
         self.resolution = pipeline.resolution
+
+    def copied(self, pipeline: InpaintPipeline) -> InpaintPipeline:
+        """The pipeline of copies of its networks, those of its parts included."""
+        parts = {}
+        for name, part in pipeline.components.items():
+            if isinstance(part, InpaintPipeline):
+                parts[name] = self.copied(part)
+            elif isinstance(part, nn.Module):
+                parts[name] = copy.deepcopy(part).cpu().float().eval().requires_grad_(False)
+                for module in parts[name].modules():
+                    vars(module).pop("forward", None)  # the forms that optimize() installed
+                self.networks.append(parts[name])
+        return type(pipeline)(**parts)
 
     def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         hole = mask > 0.5

@@ -28,20 +28,21 @@ MAY_IMPORT = {
     "inversion": {"hub", "stylegan2"},  # equalized layers and the number of style vectors
     "invertfill": NETWORKS,
     "dualpath": NETWORKS,
+    "refinement": {"hub", "compositing", "dualpath"},
     "search": NETWORKS,
     "comodgan": NETWORKS,
     "texture": {"images", "crops", "blending"},
     "data": {"images", "masks"},
-    "engines": {"allocator", "stylegan2", "inversion", "dualpath"},
+    "engines": {"allocator", "stylegan2", "inversion", "dualpath", "refinement"},
     "pipelines": NETWORKS
     | {"engines", "masks", "blending", "crops", "invertfill", "dualpath", "search", "comodgan"}
-    | {"texture", "faces", "bundled"},
+    | {"refinement", "texture", "faces", "bundled"},
     # It writes pipelines, and starts nothing: networks, their folders, a model card.
     "convert": {"hub", "stylegan2", "inversion", "pipelines"},
     "evaluation": {"images", "formats", "masks", "data", "pipelines", "crops", "texture"},
     "export": {"compositing", "pipelines"},
     "training": NETWORKS
-    | {"masks", "losses", "data", "invertfill", "dualpath", "comodgan"}
+    | {"masks", "losses", "data", "invertfill", "dualpath", "refinement", "comodgan"}
     | {"allocator", "pipelines", "evaluation"},  # evaluation: judging.py alone, see below
     "folders": {"images", "formats", "provenance"},  # the pipeline is passed in
     "outpainting": {"images"},  # the pipeline is passed in

@@ -14,6 +14,7 @@ from PIL import Image
 
 from inpaint_hub import (
     AutoInpaintPipeline,
+    CoarseToFinePipeline,
     CoModGANGenerator,
     CoModGANPipeline,
     DualPathPipeline,
@@ -25,6 +26,7 @@ from inpaint_hub import (
     LahiriPipeline,
     PSPEncoder,
     PSPPipeline,
+    Refiner,
     StyleGAN2Generator,
     StyleGAN2Pipeline,
     WPlusSearchPipeline,
@@ -58,6 +60,8 @@ def tiny(kind, s=32):
         return CoModGANPipeline(lively(CoModGANGenerator(num_mapping_layers=1, **sizes)))
     if kind == "lahiri":
         return LahiriPipeline(lively(LahiriEncoder(resolution=s, z_dim=8, **SMALL)), gan)
+    if kind == "refined":
+        return CoarseToFinePipeline(tiny("psp", s), lively(Refiner(resolution=2 * s, channels=4)))
     encoder = PSPEncoder(resolution=s, w_dim=8, delta_rows=kind == "e4e", **SMALL)
     if "invertfill" in kind:
         encoder = InvertFillEncoder(resolution=s, w_dim=8, structure_channels=8, **SMALL, **WIDTHS)
@@ -69,7 +73,7 @@ def tiny(kind, s=32):
     return joined(encoder=encoder, gan=gan)
 
 
-SLOW = ("invertfill", "dualpath", "psp", "e4e", "lahiri", "comodgan")
+SLOW = ("refined", "invertfill", "dualpath", "psp", "e4e", "lahiri", "comodgan")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +89,7 @@ def test_the_file_gives_pytorchs_pictures_for_any_batch(tmp_path, kind):
     import onnxruntime
 
     pipeline, file = tiny(kind), tmp_path / "fill.onnx"
+    s = pipeline.resolution
     fill = export_onnx(pipeline, file)
     assert [p.name for p in tmp_path.iterdir()] == ["fill.onnx"]
     model = onnx.load(file)
@@ -92,8 +97,8 @@ def test_the_file_gives_pytorchs_pictures_for_any_batch(tmp_path, kind):
     for count in (1, 3):
         assert check_onnx(fill, file, count) <= 1e-4
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    image = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)
-    mask = np.zeros((2, 1, 32, 32), np.float32)
+    image = np.random.default_rng(0).random((2, 3, s, s), dtype=np.float32)
+    mask = np.zeros((2, 1, s, s), np.float32)
     mask[:, :, 5:20, 8:] = 1
     (found,) = session.run(None, {"image": image, "mask": mask})
     known = np.broadcast_to(mask < 0.5, image.shape)

@@ -94,7 +94,10 @@ def test_a_generator_is_judged_by_samples_before_the_first_step_and_as_asked(
     assert lines[0]["fd_random"] == frechet_of_features(*features)
 
 
-@pytest.mark.parametrize("method", ["invertfill", "psp", "lahiri", "dualpath", "feedforward"])
+FILLING = ("invertfill", "psp", "lahiri", "dualpath", "feedforward", "refinement")
+
+
+@pytest.mark.parametrize("method", FILLING)
 def test_what_fills_holes_is_judged_by_its_composites_in_two_bands(place, tmp_path, judged, method):
     own = {"pretrained_model_name_or_path": ""} if method == "feedforward" else {}
     run = Run(config(place, tmp_path / "run", method, **judged, **own))
@@ -102,7 +105,8 @@ def test_what_fills_holes_is_judged_by_its_composites_in_two_bands(place, tmp_pa
     bands = [values["fd_random_20-40"], values["fd_random_60-80"]]
     assert values["fd_random"] == pytest.approx((bands[0] * bands[1]) ** 0.5)
     assert bands[0] < bands[1]  # more of the picture is made up
-    holes = np.stack([run.judge.bands[1].draw(32, 0, i)[0] for i in run.judge.indices])
+    side = run.config.resolution
+    holes = np.stack([run.judge.bands[1].draw(side, 0, i)[0] for i in run.judge.indices])
     made = run.judge.pictures(lambda a, b: run.judge.fills(a, b, holes))
     assert np.array_equal(made[~holes], run.judge.real[~holes])
     mean = made[holes].mean(axis=0) - run.judge.real[holes].mean(axis=0)

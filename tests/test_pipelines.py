@@ -14,6 +14,7 @@ from diffusers.pipelines import pipeline_loading_utils
 from PIL import Image
 
 from inpaint_hub import (
+    CoarseToFinePipeline,
     DualPathInpainter,
     DualPathPipeline,
     FWLatent,
@@ -21,6 +22,7 @@ from inpaint_hub import (
     InvertFillPipeline,
     PSPEncoder,
     PSPPipeline,
+    Refiner,
     StyleGAN2Generator,
     StyleGAN2Pipeline,
     load_pipeline,
@@ -65,9 +67,24 @@ def tiny_inpainter(**options):
     return inpainter
 
 
+def tiny_refined():
+    """Refining adds something, as after training."""
+    torch.manual_seed(1)
+    refiner = Refiner(resolution=64, channels=4, dilations=[1, 2])
+    torch.nn.init.normal_(refiner.feed_forward.to_rgb.weight, std=0.1)
+    coarse = tiny_pipeline(PSPPipeline)
+    for name, parameter in coarse.gan.named_parameters():
+        if "to_rgb" in name:
+            parameter.data *= 0.1  # else most of its pictures lie beyond [-1,1]
+    return CoarseToFinePipeline(coarse=coarse, refiner=refiner.eval())
+
+
 PIPELINES = {
     cls.__name__: tiny_pipeline(cls) for cls in (InvertFillPipeline, PSPPipeline, DualPathPipeline)
-}
+} | {"CoarseToFinePipeline": tiny_refined()}
+
+
+of_networks = pytest.mark.parametrize("pipe", [*PIPELINES][:3], indirect=True)
 
 
 @pytest.fixture(params=PIPELINES)
@@ -281,7 +298,7 @@ def test_dataclass_and_tuple_hold_the_same(pipe):
         photo(), mask_of(middle_hole()), output_type="np", return_dict=False
     )
     assert np.array_equal(out.images, images) and torch.equal(out.generated, generated)
-    assert generated.shape == (1, 3, 32, 32)
+    assert generated.shape == (1, 3, pipe.resolution, pipe.resolution)
 
 
 def test_a_batch_is_its_pictures_one_by_one(pipe):
@@ -331,6 +348,7 @@ def test_results_of_one_picture_follow_each_other(pipe):
         assert np.array_equal(result[known], (np.array(source).astype(np.float32) / 255)[known])
 
 
+@of_networks
 @pytest.mark.parametrize("variation", [0, 0.7])
 def test_a_generator_each_makes_results_independent_of_the_batch(pipe, variation):
     size = (180, 60)
@@ -343,6 +361,7 @@ def test_a_generator_each_makes_results_independent_of_the_batch(pipe, variation
     np.testing.assert_allclose(both.images[1], alone, atol=2e-5)
 
 
+@of_networks
 def test_many_holes_are_filled_in_groups_as_they_would_be_at_once(pipe, monkeypatch):
     hole = np.zeros((200, 300), bool)
     hole[20::40, 20::40] = True
@@ -356,6 +375,7 @@ def test_many_holes_are_filled_in_groups_as_they_would_be_at_once(pipe, monkeypa
         np.testing.assert_allclose(in_groups, at_once.images, atol=2e-5)
 
 
+@of_networks
 def test_grouping_windows_keeps_results_independent_of_the_batch(pipe, monkeypatch):
     monkeypatch.setattr("inpaint_hub.pipelines.windows.WINDOWS_AT_ONCE", 3)
     images = [photo((200, 120), seed=s) for s in range(4)]
@@ -570,6 +590,7 @@ def equal_weights(a, b):
     )
 
 
+@of_networks
 def test_save_and_load_locally(pipe, tmp_path):
     pipe.save_pretrained(tmp_path)
     loaded = type(pipe).from_pretrained(tmp_path)
@@ -592,6 +613,7 @@ def test_saving_a_loaded_pipeline_tells_nobody_where_it_came_from(pipe, tmp_path
     assert first == second and str(tmp_path) not in second
 
 
+@of_networks
 def test_variants_load_by_name_and_wrong_ones_are_errors(pipe, tmp_path):
     pipe.save_pretrained(tmp_path, variant="fp16")
     assert (tmp_path / "gan" / "model.fp16.safetensors").is_file()
@@ -614,6 +636,7 @@ def test_a_generator_by_itself_is_a_repository_like_the_others(tmp_path):
         StyleGAN2Pipeline(gan=PIPELINES["PSPPipeline"].encoder)
 
 
+@of_networks
 def test_one_deleted_tensor_is_an_error(pipe, tmp_path):
     from safetensors.torch import load_file, save_file
 
@@ -626,6 +649,7 @@ def test_one_deleted_tensor_is_an_error(pipe, tmp_path):
         type(pipe).from_pretrained(tmp_path)
 
 
+@of_networks
 def test_dtype_its_alias_and_a_dict_of_dtypes(pipe, tmp_path):
     pipe.save_pretrained(tmp_path)
     cls = type(pipe)
@@ -635,6 +659,7 @@ def test_dtype_its_alias_and_a_dict_of_dtypes(pipe, tmp_path):
     assert (mixed.gan.dtype, mixed.encoder.dtype) == (torch.bfloat16, torch.float32)
 
 
+@of_networks
 def test_device_map_is_the_name_of_a_device(pipe, tmp_path):
     pipe.save_pretrained(tmp_path)
     for device in ("cpu", torch.device("cpu"), "meta"):
@@ -644,6 +669,7 @@ def test_device_map_is_the_name_of_a_device(pipe, tmp_path):
         type(pipe).from_pretrained(tmp_path, device_map="balanced")
 
 
+@of_networks
 def test_components_can_be_passed_in_and_shared(pipe, tmp_path):
     pipe.save_pretrained(tmp_path)
     loaded = type(pipe).from_pretrained(tmp_path, gan=pipe.gan)
@@ -666,6 +692,7 @@ def test_cpu_offload_gives_the_same_picture():
     np.testing.assert_allclose(pipe(*arguments, output_type="np").images, expected, atol=1e-3)
 
 
+@of_networks
 @pytest.mark.parametrize("stage", ["encode", "vary", "generate"])
 def test_offloaded_networks_are_woken_before_they_work(pipe, stage):
     latent = pipe(photo(), mask_of(middle_hole()), output_type="latent").images
@@ -695,12 +722,14 @@ def test_group_offloading_gives_the_same_picture():
     assert np.array_equal(np.array(pipe(*arguments).images[0]), expected)
 
 
+@of_networks
 def test_compiled_networks_are_saved_as_what_they_wrap(pipe, tmp_path):
     compiled = type(pipe)(**{n: torch.compile(model) for n, model in pipe.components.items()})
     compiled.save_pretrained(tmp_path)
     assert equal_weights(pipe, type(pipe).from_pretrained(tmp_path))
 
 
+@of_networks
 def test_both_components_are_needed(pipe, tmp_path):
     assert type(pipe)._optional_components == []
     pipe.save_pretrained(tmp_path)
@@ -741,6 +770,7 @@ def test_a_card_that_is_there_is_not_overwritten(pipe, tmp_path):
     assert (tmp_path / "README.md").read_text() == "# by hand"
 
 
+@of_networks
 def test_shards_load(pipe, tmp_path):
     pipe.save_pretrained(tmp_path, max_shard_size="50KB")
     assert (tmp_path / "gan" / "model.safetensors.index.json").is_file()
@@ -802,5 +832,6 @@ def test_every_pipeline_names_its_papers():
         "InpaintPipeline",
         "SearchPipeline",
         "AutoInpaintPipeline",
+        "NestedPipeline",
     }
     assert {name for cls in named for name in cls.papers} == set(PAPERS)

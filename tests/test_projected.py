@@ -269,6 +269,26 @@ def test_heads_alone_reach_the_generators_gradient_through_pictures(
     assert trained and not any(n.split(".")[0] in FIXED for n in trained)
 
 
+def test_heads_judge_pictures_of_a_lower_resolution(pictures, network_file, tmp_path):
+    """Each pixel is then the mean of four, for real and generated pictures alike."""
+    fields = {"discriminator": "none", "projected_resolution": 32, "projected_pixel_head": True}
+    fields |= {"resolution": 64}
+    run = Run(config(pictures, network_file, tmp_path / "run", **fields, projected_weight=1.0))
+    adversary = next(iter(run.method.adversaries))
+    heads = adversary.discriminator
+    assert heads.config["resolution"] == 32
+    heads.calibrate(torch.ones(4) * 100)
+    fake = torch.rand(4, 3, 64, 64)
+    found, _ = run.method.adversaries.fooled(fake, None, None)
+    reduced = fake.reshape(4, 3, 32, 2, 32, 2).mean(dim=(3, 5))
+    maps = adversary.network((reduced + 1) / 2)
+    by_hand = -torch.stack([x.mean() for x in heads(maps, reduced)]).mean()
+    torch.testing.assert_close(found, by_hand)
+    for resolution in (24, 64):
+        with pytest.raises(ValueError, match=f"is {resolution}, expected a power of two from 32"):
+            config(pictures, network_file, tmp_path, projected_resolution=resolution)
+
+
 def test_heads_are_saved_and_gone_on_with(pictures, network_file, tmp_path):
     first = train(config(pictures, network_file, tmp_path / "first"))
     saved = load_file(first / "projected" / "model.safetensors")

@@ -16,6 +16,7 @@ NAMES = {
     "FeedForwardPipeline",
     "CoModGANGenerator",
     "CoModGANPipeline",
+    "CoarseToFinePipeline",
     "FWLatent",
     "HubModel",
     "InpaintOutput",
@@ -28,6 +29,7 @@ NAMES = {
     "PSPBlendPipeline",
     "PSPEncoder",
     "PSPPipeline",
+    "Refiner",
     "StyleGAN2Discriminator",
     "StyleGAN2Generator",
     "StyleGAN2Pipeline",
@@ -44,6 +46,7 @@ MODELS = [
     "LahiriEncoder",
     "InvertFillEncoder",
     "PSPEncoder",
+    "Refiner",
     "StyleGAN2Discriminator",
     "StyleGAN2Generator",
 ]

@@ -48,7 +48,8 @@ CASES = list(itertools.product(COMPONENT, (1, 2), (1, 2), (0, 2)))
 COMPONENT["dualpath"] = "inpainter"
 COMPONENT["feedforward"] = "inpainter"  # against projected heads beside SN-PatchGAN
 CASES += [("dualpath", 1, 2, 2), ("dualpath", 2, 1, 0)]
-CASES += [("feedforward", 1, 1, 0), ("feedforward", 2, 2, 0)]
+COMPONENT["refinement"] = "refiner"  # likewise
+CASES += [("feedforward", 1, 1, 0), ("feedforward", 2, 2, 0), ("refinement", 1, 2, 0)]
 
 
 @pytest.mark.parametrize("method, num_processes, accumulation, workers", CASES)

@@ -452,12 +452,25 @@ def test_psp_by_its_own_objective(place, tmp_path, method_name):
     maker.check(loss)
 
 
-def test_feed_forward_path_alone(place, tmp_path):
+def with_coarse_fill(coarse, masked, mask, hand):
+    """What a refiner is shown: the fill of the whole pipeline `coarse`, of half the side, made of
+    those of its pixels that are known as a whole, twice as large in the hole."""
+    hole = F.max_pool2d(mask, 2)
+    known = F.avg_pool2d(masked, 2) * (1 - hole)
+    with torch.no_grad():
+        ws = coarse.encoder(known, hole)
+        made = coarse.gan.synthesis(ws, noise_mode="random", generator=hand)
+    made = F.interpolate(made, scale_factor=2, mode="bicubic").clamp(-1, 1)
+    return masked + made * mask
+
+
+@pytest.mark.parametrize("name", ["feedforward", "refinement"])
+def test_feed_forward_path_alone(place, tmp_path, name):
     """Its whole step: what it is shown, L_ipt, SN-PatchGAN (logistic) and projected heads (hinge)
     on composites, known places counting as real; hole_weight on its way to hole_weight_end."""
     options = {"adversarial_weight": 0.6, "projected_weight": 0.35, "hole_weight_end": 2.0}
     options |= {"projected_learning_rate": 4e-3, "max_train_steps": 4, "max_grad_norm": 0.05}
-    run, batch = started(place, tmp_path, "feedforward", **options)
+    run, batch = started(place, tmp_path, name, **options)
     method, image, mask = run.method, batch["image"], batch["mask"]
     patches, heads = method.adversaries
     assert [weight for weight, _ in method.adversaries.members] == [0.6, 0.35]
@@ -495,7 +508,10 @@ def test_feed_forward_path_alone(place, tmp_path):
         (phase,) = method.phases(step)
         logs = phase(batch, generators(run, step))
         masked = image * (1 - mask)
-        assert torch.equal(shown["masked"], masked) and torch.equal(shown["mask"], mask)
+        if name == "refinement":
+            masked = with_coarse_fill(method.coarse, masked, mask, generators(run, step))
+        torch.testing.assert_close(shown["masked"], masked, rtol=0, atol=1e-5)
+        assert torch.equal(shown["mask"], mask)
         generated = maker.copied(masked, mask)
         loss, terms = inpainting(method.network, image, mask, generated, hole_weight)
         filled = composite_of(batch, generated)

@@ -802,6 +802,10 @@ def test_every_preset_trains_at_tiny_size(
         base = train(config(faces, tmp_path / "base", method=method, **encoder_fields))
         AcceleratorState._reset_state(True)
         tiny["pretrained_model_name_or_path"] = str(base)
+    elif preset["method"] == "refinement":
+        base = train(config(faces, tmp_path / "base", method="psp", **encoder_fields))
+        AcceleratorState._reset_state(True)
+        tiny |= {"pretrained_model_name_or_path": str(base), "resolution": 0}
     elif preset["method"] not in FROM_SCRATCH:
         tiny["pretrained_model_name_or_path"] = str(trained_gan)
     done = train(config(faces, tmp_path / "run", **{**preset, **tiny}))

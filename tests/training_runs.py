@@ -41,9 +41,11 @@ def fields(place, output_dir, method="stylegan2", **others):
             "pretrained_model_name_or_path": str(place / "gan"),
             "perceptual_network": str(place / "network.safetensors"),
         }
-    if method == "feedforward":
+    if method in ("feedforward", "refinement"):
+        alone = method == "feedforward"
         chosen |= {
-            "pretrained_model_name_or_path": "",
+            "pretrained_model_name_or_path": "" if alone else str(place / "psp"),
+            "resolution": TINY["resolution"] * (1 if alone else 2),
             "adversarial_weight": 0.1,
             "discriminator": "patch",
             "r1_gamma": 0.0,

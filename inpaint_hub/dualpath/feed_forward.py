@@ -93,17 +93,24 @@ class FeedForward(nn.Module):
         resolution: s in px.
         channels: of the features at s px; four times as many at s/8.
         dilations: of the blocks in the middle, one each.
+        in_channels: of masked_image and mask together.
+        out_channels: of what is returned.
 
     Differs from SPEC B3: the first convolution is not normalized, as the last are not. There it
     would take out the picture's mean color before anything has seen it.
     """
 
     def __init__(
-        self, resolution: int, channels: int, dilations: Sequence[int] = DILATIONS
+        self,
+        resolution: int,
+        channels: int,
+        dilations: Sequence[int] = DILATIONS,
+        in_channels: int = 4,
+        out_channels: int = 3,
     ) -> None:
         super().__init__()
         widths = list(decoder_widths(resolution, channels).values())  # s/8 .. s
-        self.encoder = nn.ModuleList([GatedConv2d(4, channels, 7, norm=False)])
+        self.encoder = nn.ModuleList([GatedConv2d(in_channels, channels, 7, norm=False)])
         encoded = [channels, 2 * channels, 4 * channels, widths[0]]  # s .. s/8
         for before, after in zip(encoded, encoded[1:]):
             self.encoder.append(GatedConv2d(before, after, 4, stride=2))
@@ -113,7 +120,7 @@ class FeedForward(nn.Module):
             DecoderStage(before, skip, after, norm=after != channels)
             for before, skip, after in zip(widths, skips, widths[1:])
         )
-        self.to_rgb = nn.Conv2d(channels, 3, 3, padding=1)
+        self.to_rgb = nn.Conv2d(channels, out_channels, 3, padding=1)
 
     def forward(self, masked_image: Tensor, mask: Tensor, fuse: Callable = lambda x: x) -> Tensor:
         """fuse: the slot, features [N,C,r,r] -> the same, called at s/8, s/4, s/2 and s."""

@@ -6,7 +6,7 @@ What each network is, is said where it is defined; a form here is compared with 
 | --- | --- |
 | precision | the dtype that a device computes in quickest |
 | up_convolution | one convolution of the generator, and the ways to double a resolution with it |
-| synthesis, encoder, inpainter | the forms of the three kinds of networks |
+| synthesis, encoder, inpainter | the forms of the kinds of networks |
 | openvino | a form converted for CPUs, cached on disk |
 | install | which network of a pipeline gets which form, run by which engine |
 """

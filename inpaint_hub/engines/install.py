@@ -22,7 +22,7 @@ from torch.utils import _pytree as pytree
 from inpaint_hub.allocator import tune_allocator
 from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.engines.encoder import InferenceEncoder
-from inpaint_hub.engines.inpainter import InferenceInpainter
+from inpaint_hub.engines.inpainter import InferenceInpainter, InferenceRefiner
 from inpaint_hub.engines.openvino import (
     Converted,
     openvino_is_missing,
@@ -31,10 +31,15 @@ from inpaint_hub.engines.openvino import (
 )
 from inpaint_hub.engines.precision import has_avx512
 from inpaint_hub.engines.synthesis import InferenceSynthesis
+from inpaint_hub.refinement import Refiner
 from inpaint_hub.stylegan2.synthesis import SynthesisNetwork
 
 ENGINES = ("eager", "compile", "openvino")
-FORMS = {SynthesisNetwork: InferenceSynthesis, DualPathInpainter: InferenceInpainter}
+FORMS = {
+    SynthesisNetwork: InferenceSynthesis,
+    DualPathInpainter: InferenceInpainter,
+    Refiner: InferenceRefiner,
+}
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -131,7 +136,7 @@ def compiled(function: Callable, device: torch.device) -> Callable:
 def form_of(kind: type, module: nn.Module, engine: str, dtype: torch.dtype | None) -> Any:
     """A module's inference form, a `kind`, whose `run` (tensors alone, no random numbers) is run by
     the engine."""
-    if engine == "openvino" and kind is InferenceInpainter and not has_avx512():
+    if engine == "openvino" and issubclass(kind, InferenceInpainter) and not has_avx512():
         engine = "eager"  # compiling it for AVX2, OpenVINO 2026.0 and 2026.4 end the process
     if engine == "openvino":
         dtype, precision = torch.float32, openvino_precision(dtype)
@@ -142,7 +147,7 @@ def form_of(kind: type, module: nn.Module, engine: str, dtype: torch.dtype | Non
     if engine == "compile":
         form.run = compiled(form.run, next(module.parameters()).device)
     elif engine == "openvino":
-        if kind is InferenceInpainter:
+        if issubclass(kind, InferenceInpainter):
             module = with_instance_norms(form.network)
         form.run = Converted(form.run, module, precision)
     return form

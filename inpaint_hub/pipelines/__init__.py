@@ -9,6 +9,7 @@ from inpaint_hub.pipelines.feed_forward import FeedForwardPipeline
 from inpaint_hub.pipelines.invertfill import InvertFillPipeline
 from inpaint_hub.pipelines.lahiri import LahiriPipeline
 from inpaint_hub.pipelines.psp import PSPBlendPipeline, PSPPipeline
+from inpaint_hub.pipelines.refinement import CoarseToFinePipeline
 from inpaint_hub.pipelines.router import AutoInpaintOutput, AutoInpaintPipeline
 from inpaint_hub.pipelines.routes import Route
 from inpaint_hub.pipelines.search import MGANPriorPipeline, WPlusSearchPipeline, YehPipeline
@@ -20,6 +21,7 @@ __all__ = [
     "DualPathOutput",
     "DualPathPipeline",
     "CoModGANPipeline",
+    "CoarseToFinePipeline",
     "FeedForwardPipeline",
     "InpaintOutput",
     "InpaintPipeline",

@@ -6,11 +6,12 @@ from typing import Any
 from inpaint_hub.hub import find_file, read_json
 from inpaint_hub.pipelines.base import InpaintPipeline
 from inpaint_hub.pipelines.kinds import KINDS
+from inpaint_hub.pipelines.refinement import CoarseToFinePipeline
 from inpaint_hub.pipelines.repository import INDEX, hub_options
 from inpaint_hub.pipelines.router import AutoInpaintPipeline
 from inpaint_hub.stylegan2 import StyleGAN2Generator
 
-PIPELINES = {**KINDS, AutoInpaintPipeline.__name__: AutoInpaintPipeline}
+PIPELINES = KINDS | {cls.__name__: cls for cls in (CoarseToFinePipeline, AutoInpaintPipeline)}
 
 
 def class_name(pretrained_model_name_or_path: str | Path, **kwargs: Any) -> str | None:

@@ -29,6 +29,7 @@ INDEX = "model_index.json"
 PAPERS = {  # where those are that the classes name
     "CoModGAN": "https://arxiv.org/abs/2103.10428",
     "Dual-path": "https://openaccess.thecvf.com/content/CVPR2022/html/Wang_Dual-Path_Image_Inpainting_With_Auxiliary_GAN_Inversion_CVPR_2022_paper.html",
+    "Generative Image Inpainting with Contextual Attention": "https://arxiv.org/abs/1801.07892",
     "Image2StyleGAN": "https://arxiv.org/abs/1904.03189",
     "InvertFill": "https://www.ecva.net/papers/eccv_2022/papers_ECCV/papers/136760228.pdf",
     "Prior Guided GAN Based Semantic Inpainting": "https://openaccess.thecvf.com/content_CVPR_2020/html/Lahiri_Prior_Guided_GAN_Based_Semantic_Inpainting_CVPR_2020_paper.html",

@@ -1,16 +1,13 @@
 """Any photo: holes in faces are filled by a model of faces in its own frame, all others by one of
 photos."""
 
-import json
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers import __version__ as diffusers_version
 
-from inpaint_hub import crops, hub
+from inpaint_hub import crops
 from inpaint_hub.blending import blend_fill
 from inpaint_hub.faces import FaceDetector, OtherHalf, other_half
 from inpaint_hub.faces.symmetry import ALIKE_PATCH, eyes_in
@@ -18,7 +15,8 @@ from inpaint_hub.images import Picture, PictureLike, write_pictures
 from inpaint_hub.pipelines.arguments import chosen_noise
 from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
 from inpaint_hub.pipelines.kinds import KINDS
-from inpaint_hub.pipelines.repository import INDEX, hub_options
+from inpaint_hub.pipelines.nested import NestedPipeline
+from inpaint_hub.pipelines.refinement import CoarseToFinePipeline
 from inpaint_hub.pipelines.routes import Plan, Route, check_choice, plan_of, with_textures
 from inpaint_hub.pipelines.windows import Generators, PreparedInputs
 from inpaint_hub.stylegan2 import FWLatent
@@ -43,7 +41,7 @@ class Fill(NamedTuple):
     shown: np.ndarray
 
 
-class AutoInpaintPipeline(InpaintPipeline):
+class AutoInpaintPipeline(NestedPipeline):
     """Fills holes in any photo: finds its faces, fills what touches one by the pipeline `faces` in
     the frame it was trained in, and everything else by the pipeline `photos`.
 
@@ -53,51 +51,19 @@ class AutoInpaintPipeline(InpaintPipeline):
 
     output_class = AutoInpaintOutput
     default_blend = "gp"
+    in_full_precision = ("detector",)
+    part_kinds = KINDS | {CoarseToFinePipeline.__name__: CoarseToFinePipeline}
 
     def __init__(
         self, faces: InpaintPipeline, photos: InpaintPipeline, detector: FaceDetector
     ) -> None:
         super().__init__()
-        for name, part in (("faces", faces), ("photos", photos)):
-            if not isinstance(part, InpaintPipeline) or isinstance(part, AutoInpaintPipeline):
-                raise TypeError(
-                    f"{name} is a {type(part).__name__}, expected a pipeline of one model; load "
-                    "one with load_pipeline"
-                )
-        if not isinstance(detector, FaceDetector):
-            raise TypeError(
-                f"detector is a {type(detector).__name__}, expected a FaceDetector; load one with "
-                "FaceDetector.from_pretrained"
-            )
-        self.register_modules(faces=faces, photos=photos, detector=detector)
+        self.register_parts(faces=faces, photos=photos, detector=detector)
 
     @property
     def resolution(self) -> int:
         """Side of the larger model's pictures in px."""
         return max(self.faces.resolution, self.photos.resolution)
-
-    @property
-    def parts(self) -> dict[str, InpaintPipeline]:
-        """{name: pipeline} of the two it chooses from."""
-        return {"faces": self.faces, "photos": self.photos}
-
-    def to(self, *arguments: Any, **options: Any) -> Self:
-        for part in (*self.parts.values(), self.detector):
-            part.to(*arguments, **options)
-        return self
-
-    def optimize(self, engine: str | None = "eager", dtype: torch.dtype | None = None) -> Self:
-        for part in self.parts.values():
-            part.optimize(engine, dtype)
-        return self
-
-    def enable_model_cpu_offload(self, *arguments: Any, **options: Any) -> None:
-        for part in self.parts.values():
-            part.enable_model_cpu_offload(*arguments, **options)
-
-    def set_progress_bar_config(self, **options: Any) -> None:
-        for part in self.parts.values():
-            part.set_progress_bar_config(**options)
 
     @torch.no_grad()
     def route(
@@ -263,57 +229,6 @@ class AutoInpaintPipeline(InpaintPipeline):
         found = [_compact(*fill) for fill in fills]
         pipe.maybe_free_model_hooks()
         return found, chosen
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        variant: str | None = None,
-        device_map: str | torch.device | None = None,
-        **kwargs: Any,
-    ) -> Self:
-        """The pipeline of a folder or Hub repository; arguments as InpaintPipeline's.
-
-        faces, photos, detector: to use instead of the repository's.
-        """
-        own = {name: kwargs.pop(name) for name in ("faces", "photos", "detector") if name in kwargs}
-        where = hub_options(kwargs)
-        kwargs |= {"variant": variant, "device_map": device_map}
-        index = json.loads(
-            hub.find_file(pretrained_model_name_or_path, INDEX, **where).read_text("utf-8")
-        )
-        if index.get("_class_name") != cls.__name__:
-            raise TypeError(
-                f"{str(pretrained_model_name_or_path)!r} holds a {index.get('_class_name')}, "
-                f"expected a {cls.__name__}; use load_pipeline"
-            )
-        folder = Path(pretrained_model_name_or_path)
-        if not folder.is_dir():
-            folder = hub.local_snapshot(pretrained_model_name_or_path, **where)
-        for name in {"faces", "photos"} - own.keys():
-            entry = index.get(name)
-            kind = entry[1] if isinstance(entry, list) and len(entry) == 2 else entry
-            if kind not in KINDS:
-                raise ValueError(
-                    f"{name} is a {kind} in {INDEX}, expected one of {sorted(KINDS)}; was it "
-                    "written by a newer version?"
-                )
-            own[name] = KINDS[kind].from_pretrained(folder / name, **kwargs)
-        if "detector" not in own:
-            own["detector"] = FaceDetector.from_pretrained(folder, subfolder="detector")
-        pipeline = cls(**own)
-        return pipeline if device_map is None else pipeline.to(device_map)
-
-    def write_components(self, folder: Path, **options: Any) -> None:
-        """As HubPipeline's: the folders faces and photos are whole repositories themselves."""
-        for name, part in self.parts.items():
-            part.save_pretrained(folder / name, **options)
-        self.detector.save_pretrained(folder / "detector")
-        index = {"_class_name": type(self).__name__, "_diffusers_version": diffusers_version}
-        index |= {
-            name: ["inpaint_hub", type(part).__name__] for name, part in self.components.items()
-        }
-        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
 
 
 def _seeds(

@@ -7,7 +7,16 @@ from typing import Any, Literal, get_args, get_origin
 
 from inpaint_hub.training.rules import broken_rules
 
-Method = Literal["stylegan2", "invertfill", "psp", "lahiri", "dualpath", "feedforward", "comodgan"]
+Method = Literal[
+    "stylegan2",
+    "invertfill",
+    "psp",
+    "lahiri",
+    "dualpath",
+    "feedforward",
+    "refinement",
+    "comodgan",
+]
 
 
 def option(default: Any, text: str, section: str | None = None) -> Any:
@@ -35,7 +44,9 @@ class TrainConfig:
     streaming: bool = option(False, "read that data set from front to back, without storing it")
     output_dir: str = option("", "where checkpoints, samples, logs and the final pipeline go")
     pretrained_model_name_or_path: str = option(
-        "", "pipeline (folder or Hub id) whose `gan` an encoder is trained on, or trained further"
+        "",
+        "pipeline (folder or Hub id) whose `gan` an encoder is trained on, whose fills a refiner "
+        "is trained on, or that is trained further",
     )
     revision: str = option("", "branch, tag or commit of that pipeline on the Hub")
     variant: str = option("", "read its model.<variant>.safetensors")
@@ -48,7 +59,7 @@ class TrainConfig:
     grow_from: str = option(
         "",
         "pipeline of half the resolution whose layers the new networks start from: stylegan2's, "
-        "the encoder of invertfill and psp, dualpath's inpainter",
+        "the encoder of invertfill and psp, dualpath's inpainter; a refiner from such an inpainter",
     )
     holdout_fraction: float = option(
         0.0,
@@ -261,6 +272,9 @@ class TrainConfig:
     )
     projected_strides: str = option("4,8,16", "strides of the maps with a head, of 2,4,8,16")
     projected_pixel_head: bool = option(False, "one more head, on the picture itself")
+    projected_resolution: int = option(
+        0, "side in px to which pictures are reduced before that network; 0 = not"
+    )
     projected_learning_rate: float = option(1e-3, "Adam's step size of the heads")
     projected_network: str = option(
         "", "that network: SqueezeNet 1.1's safetensors file; as perceptual_network if not given"
@@ -269,7 +283,7 @@ class TrainConfig:
 
     inpainter_channels: int = option(
         64,
-        "dualpath: channels of the inpainter at full resolution",
+        "dualpath: channels of the inpainter at full resolution; of a refiner at half of it",
         section="Dual-path's inpainter",
     )
     fusion: Literal["deformable", "concat", "none"] = option(

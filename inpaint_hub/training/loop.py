@@ -25,7 +25,7 @@ from inpaint_hub.training.checkpoint import (
     usable_checkpoint,
     write_checkpoint,
 )
-from inpaint_hub.training.given import component_config
+from inpaint_hub.training.given import component_config, pipeline_index
 from inpaint_hub.training.logs import Clock, JSONLinesTracker, TermLogs, make_trackers
 from inpaint_hub.training.pictures import (
     StreamPosition,
@@ -50,6 +50,7 @@ METHODS = {
     "lahiri": "inversion.LahiriTraining",
     "dualpath": "dualpath.DualPathTraining",
     "feedforward": "feed_forward.FeedForwardTraining",
+    "refinement": "refinement.RefinementTraining",
     "comodgan": "comodgan.CoModGANTraining",
 }
 
@@ -123,9 +124,19 @@ def with_resolution(config):
     if config.grow_from:
         resolution = 2 * component_config(config, "gan", config.grow_from)["resolution"]
     elif config.pretrained_model_name_or_path:
+        if config.method == "refinement":
+            return dataclasses.replace(config, resolution=refined_resolution(config))
         network = "inpainter" if config.method == "feedforward" else "gan"
         resolution = component_config(config, network)["resolution"]
     return dataclasses.replace(config, resolution=resolution)
+
+
+def refined_resolution(config):
+    """Of the refiner in the given pipeline, or one of twice the given pipeline's resolution."""
+    networks = pipeline_index(config)
+    if "refiner" in networks:
+        return component_config(config, "refiner")["resolution"]
+    return 2 * component_config(config, "gan" if "gan" in networks else "inpainter")["resolution"]
 
 
 class Run:

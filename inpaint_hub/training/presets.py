@@ -1,5 +1,4 @@
-"""Named starting points of TrainConfig: each docstring tells the command; docs/results/runs.md what
-it gave."""
+"""Named starting points of TrainConfig; what each gave is in docs/results/runs.md."""
 
 from typing import Any
 
@@ -252,6 +251,23 @@ def photos128_feedforward() -> dict[str, Any]:
     }
 
 
+def faces256_refinement() -> dict[str, Any]:
+    """A refiner at 256 px of what Dual-path fills at 128, against the same discriminators.
+
+    python train_accelerate.py --preset faces256_refinement --train_data_dir DATA
+        --pretrained_model_name_or_path weights/dualpath-faces-128 --output_dir runs/refinement
+        --grow_from weights/dualpath-faces-128 --perceptual_network squeezenet1_1.safetensors
+    """
+    return {
+        **faces128_dualpath_projected(),
+        "method": "refinement",
+        "resolution": 256,
+        "patch_channels": 16,
+        "tail_fraction": 0.5,
+        "tail_shape": "cosine",
+    }
+
+
 def faces256_gan() -> dict[str, Any]:
     """StyleGAN2 at 256 px in the shape of NVIDIA's paper256 (SPEC C6), for a GPU. Not yet run.
 
@@ -420,6 +436,7 @@ PRESETS = {
         faces128_psp,
         faces128_dualpath,
         faces128_dualpath_projected,
+        faces256_refinement,
         photos128_feedforward,
         faces256_gan,
         faces256_psp,

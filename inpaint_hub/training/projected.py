@@ -163,7 +163,11 @@ class ProjectedDiscriminator(HubModel):
 
 
 class ProjectedAdversary(Adversary):
-    """Heads on a frozen network's maps: hinge loss, no R1."""
+    """Heads on a frozen network's maps: hinge loss, no R1.
+
+    With projected_resolution all is seen reduced to that: heads then leave what is finer to the
+    discriminator beside them.
+    """
 
     prefix, subfolder = "projected_", "projected"
 
@@ -175,8 +179,9 @@ class ProjectedAdversary(Adversary):
         network = load_projection_network(config.projected_network or config.perceptual_network)
         self.network = network.to(method.device, memory_format=torch.channels_last)
         self.adaptive = None
+        self.reduction = resolution // (config.projected_resolution or resolution)
         heads = ProjectedDiscriminator(
-            resolution=resolution,
+            resolution=resolution // self.reduction,
             strides=[int(s) for s in config.projected_strides.split(",")],
             pixel_head=config.projected_pixel_head,
             mask_channel=with_mask,
@@ -187,6 +192,8 @@ class ProjectedAdversary(Adversary):
     def logits(
         self, discriminator: nn.Module, pictures: torch.Tensor, *mask: torch.Tensor
     ) -> list[torch.Tensor]:
+        if self.reduction > 1:
+            pictures = F.avg_pool2d(pictures, self.reduction)
         with self.method.accelerator.autocast():
             maps = self.network((pictures + 1) / 2)
         heads = self.method.unwrapped(discriminator)

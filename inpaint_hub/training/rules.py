@@ -5,8 +5,8 @@ from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin
 
 FROM_SCRATCH = ("stylegan2", "feedforward", "comodgan")  # methods that need no trained generator
-GROWING = ("stylegan2", "invertfill", "psp", "dualpath")  # methods that know grow_from
-WITH_HOLE_LOSS = ("invertfill", "dualpath", "feedforward")
+GROWING = ("stylegan2", "invertfill", "psp", "dualpath", "refinement")  # that know grow_from
+WITH_HOLE_LOSS = ("invertfill", "dualpath", "feedforward", "refinement")
 STRIDES = {"2", "4", "8", "16"}
 AT_LEAST_ONE = (
     "train_batch_size",
@@ -89,6 +89,14 @@ RULES = (
         lambda c: not each_once(c.projected_strides.split(","), STRIDES),
         "--projected_strides is {c.projected_strides!r}, expected some of 2,4,8,16, each once, "
         "with commas between",
+    ),
+    (
+        lambda c: (
+            c.projected_resolution not in (0, 32, 64, 128, 256)
+            or 0 < c.resolution < c.projected_resolution
+        ),
+        "--projected_resolution is {c.projected_resolution}, expected a power of two from 32 to "
+        "256 and at most --resolution, which is {c.resolution}; 0 leaves pictures as they are",
     ),
     (
         lambda c: (

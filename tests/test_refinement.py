@@ -1,0 +1,163 @@
+"""Coarse to fine: the second network, what it is shown, and the pipeline around both."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from test_pipelines import mask_of, middle_hole, photo, tiny_pipeline, tiny_refined
+
+from inpaint_hub import (
+    AutoInpaintPipeline,
+    CoarseToFinePipeline,
+    DualPathInpainter,
+    DualPathPipeline,
+    FaceDetector,
+    FeedForwardPipeline,
+    PSPPipeline,
+    Refiner,
+    load_pipeline,
+)
+from inpaint_hub.engines.inpainter import InferenceRefiner
+from inpaint_hub.refinement import reduced, with_coarse_fill
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return tiny_refined()
+
+
+@pytest.fixture
+def shown():
+    """(masked picture [2,3,64,64], mask)"""
+    mask = torch.zeros(2, 1, 64, 64)
+    mask[0, :, 11:40, 20:51] = 1
+    mask[1, :, 63, 0] = 1
+    picture = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return picture * (1 - mask), mask
+
+
+def test_a_new_refiner_adds_nothing(shown):
+    assert torch.equal(Refiner(resolution=64, channels=4)(*shown), shown[0])
+
+
+def test_a_refiner_starts_as_a_path_that_sees_the_mean_of_four_pixels(shown):
+    torch.manual_seed(0)
+    inpainter = DualPathInpainter(resolution=32, channels=4, fusion="none")
+    refiner = Refiner(resolution=64, channels=4)
+    refiner.start_from(inpainter.feed_forward)
+    last = []
+    for network in (inpainter, refiner):
+        network.feed_forward.to_rgb.register_forward_pre_hook(lambda _, x: last.append(x[0]))
+    inpainter(*(F.avg_pool2d(x, 2) for x in shown))
+    assert torch.equal(refiner(*shown), shown[0])
+    torch.testing.assert_close(last[1], last[0], rtol=1e-4, atol=1e-4)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        Refiner(resolution=64, channels=8).start_from(inpainter.feed_forward)
+
+
+def test_each_pixel_of_a_place_is_made_by_a_channel_of_its_own():
+    refiner = Refiner(resolution=64, channels=4)
+    torch.nn.init.zeros_(refiner.feed_forward.to_rgb.weight)
+    refiner.feed_forward.to_rgb.bias.data[5] = 1.0  # the second of three colors, pixel (0, 1)
+    added = refiner(torch.zeros(1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
+    expected = torch.zeros(1, 3, 64, 64)
+    expected[0, 1, ::2, 1::2] = torch.tanh(torch.tensor(1.0))
+    assert torch.equal(added, expected)
+
+
+def test_what_is_known_in_part_is_hole_to_the_coarse_pipeline(shown):
+    masked, mask = shown
+    small, hole = reduced(masked, mask, 32)
+    assert hole[0, 0].nonzero().min(dim=0).values.tolist() == [5, 10]
+    assert hole[0, 0].nonzero().max(dim=0).values.tolist() == [19, 25]
+    assert hole[1].sum() == 1 and hole[1, 0, 31, 0] == 1
+    assert not small[hole.expand_as(small) > 0].any()
+    torch.testing.assert_close(small[0, :, 0, 0], masked[0, :, :2, :2].mean(dim=(1, 2)))
+    assert torch.equal(reduced(masked, mask, 64)[0], masked)
+
+
+def test_the_coarse_fill_is_put_into_the_hole_alone_and_within_range(shown):
+    masked, mask = shown
+    generated = torch.full((2, 3, 32, 32), 0.5)
+    generated[1] = 7.0
+    filled = with_coarse_fill(masked, mask, generated)
+    hole = mask.expand_as(filled) > 0
+    assert torch.equal(filled[~hole], masked[~hole])
+    assert (filled[0][hole[0]] == 0.5).all() and (filled[1][hole[1]] == 1).all()
+
+
+def test_the_pipeline_refines_what_its_coarse_one_renders(pipe, shown):
+    masked, mask = shown
+    small = reduced(masked, mask, 32)
+    with torch.no_grad():
+        latent = pipe.encode(masked, mask)
+        assert torch.equal(latent.ws, pipe.coarse.encode(*small).ws)
+        generated = pipe.coarse.render(latent, *small)["generated"]
+        expected = pipe.refiner(with_coarse_fill(masked, mask, generated), mask)
+        found = pipe.render(latent, masked, mask)["generated"]
+    assert torch.equal(found, expected)
+    assert (found - with_coarse_fill(masked, mask, generated)).abs().max() > 0.01
+    moved = pipe.vary(latent, 0.5, torch.Generator().manual_seed(1))
+    same = pipe.coarse.vary(latent, 0.5, torch.Generator().manual_seed(1))
+    assert torch.equal(moved.ws, same.ws) and not torch.equal(moved.ws, latent.ws)
+
+
+def test_saved_loaded_and_loaded_by_name(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    assert {p.name for p in tmp_path.iterdir() if p.is_dir()} == {"coarse", "refiner"}
+    loaded = load_pipeline(tmp_path)
+    assert type(loaded) is CoarseToFinePipeline and loaded.resolution == 64
+    assert type(loaded.coarse) is PSPPipeline and not loaded.refiner.training
+    hole = mask_of(middle_hole())
+    one, other = (np.array(p(photo(), hole, texture="none").images[0]) for p in (pipe, loaded))
+    assert np.array_equal(one, other)
+    half = CoarseToFinePipeline.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    assert half.refiner.dtype == half.coarse.gan.dtype == torch.bfloat16 == half.input_dtype
+    assert half(photo(), hole).images[0].size == photo().size
+    own = CoarseToFinePipeline.from_pretrained(tmp_path, coarse=pipe.coarse)
+    assert own.coarse is pipe.coarse
+    assert "1801.07892" in (tmp_path / "README.md").read_text("utf-8")
+    with pytest.raises(TypeError, match="holds a CoarseToFinePipeline"):
+        AutoInpaintPipeline.from_pretrained(tmp_path)
+
+
+def test_what_does_not_fit_is_refused(pipe):
+    with pytest.raises(ValueError, match="have 64 px and those of coarse 64"):
+        small = DualPathInpainter(resolution=64, channels=4, fusion="none")
+        CoarseToFinePipeline(FeedForwardPipeline(small), pipe.refiner)
+    with pytest.raises(TypeError, match="coarse is a CoarseToFinePipeline, expected a pipeline of"):
+        CoarseToFinePipeline(pipe, pipe.refiner)
+    with pytest.raises(TypeError, match=r"refiner is a DualPathInpainter, .*Refiner.from_pretr"):
+        CoarseToFinePipeline(pipe.coarse, small)
+    with pytest.raises(ValueError, match="resolution is 96"):
+        Refiner(resolution=96)
+    with pytest.raises(ValueError, match=r"\(1, 3, 32, 32\), expected \[N,3,64,64\]"):
+        pipe.refiner(torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 32, 32))
+
+
+def test_optimized_it_fills_alike_and_rounds_nothing_it_adds_to(shown):
+    pipe = tiny_refined()
+    hole = mask_of(middle_hole())
+    before = pipe(photo(), hole, output_type="np").images
+    pipe.optimize(dtype=torch.float32)
+    assert "forward" in vars(pipe.refiner) and "forward" in vars(pipe.coarse.gan.synthesis)
+    np.testing.assert_allclose(pipe(photo(), hole, output_type="np").images, before, atol=1e-4)
+    nothing = Refiner(resolution=64, channels=4).eval()
+    assert torch.equal(InferenceRefiner(nothing, torch.bfloat16)(*shown), shown[0])
+    pipe.optimize(None)
+    assert "forward" not in vars(pipe.refiner)
+
+
+def test_a_face_model_may_be_refined(tmp_path):
+    torch.manual_seed(0)
+    fine = CoarseToFinePipeline(tiny_pipeline(DualPathPipeline), Refiner(resolution=64, channels=4))
+    photos = FeedForwardPipeline(DualPathInpainter(resolution=32, channels=4, fusion="none"))
+    pipe = AutoInpaintPipeline(faces=fine, photos=photos, detector=FaceDetector())
+    pipe.save_pretrained(tmp_path)
+    loaded = load_pipeline(tmp_path)
+    assert type(loaded.faces) is CoarseToFinePipeline and loaded.resolution == 64
+    options = {"faces": "always", "texture": "detail"}
+    one, other = (p(photo(), middle_hole(), **options).images[0] for p in (pipe, loaded))
+    known = ~middle_hole()
+    assert np.array_equal(np.array(one), np.array(other))
+    assert np.array_equal(np.array(one)[known], np.array(photo())[known])
