@@ -23,7 +23,8 @@ class Refiner(HubModel):
 
     Dual-path's feed-forward path (SPEC B3) at s/2 px, which sees and makes the four pixels of each
     place as channels of it (Shi et al., "Real-Time Single Image and Video Super-Resolution", CVPR
-    2016), and says what is to be added: nothing at first.
+    2016), and says what is to be added: nothing at first. What it makes is softened by a binomial
+    filter, in which the pattern of period 2 that such channels leave is zero.
 
     Args:
         resolution: s in px, a power of two from 64 to 1024.
@@ -66,7 +67,7 @@ class Refiner(HubModel):
     def residual(self, coarse: Tensor, mask: Tensor) -> Tensor:
         """What forward adds, [N,3,s,s]."""
         pixels, holes = (F.pixel_unshuffle(x, FACTOR) for x in (coarse, mask))
-        return F.pixel_shuffle(self.feed_forward(pixels, holes), FACTOR)
+        return softened(F.pixel_shuffle(self.feed_forward(pixels, holes), FACTOR))
 
     @torch.no_grad()
     def start_from(self, path: FeedForward) -> None:
@@ -80,6 +81,14 @@ class Refiner(HubModel):
             state[name] = state[name].repeat_interleave(FACTOR**2, dim=1) / FACTOR**2
         own = self.feed_forward.to_rgb.state_dict(prefix="to_rgb.")
         self.feed_forward.load_state_dict({**state, **own})
+
+
+def softened(x: Tensor) -> Tensor:
+    """[N,C,s,s] filtered by 1, 2, 1 along both axes; the border goes on as it ends."""
+    channels = x.shape[1]
+    taps = x.new_tensor([0.25, 0.5, 0.25])
+    kernel = (taps[:, None] * taps).expand(channels, 1, 3, 3)
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=channels)
 
 
 def reduced(masked_image: Tensor, mask: Tensor, resolution: int) -> tuple[Tensor, Tensor]:

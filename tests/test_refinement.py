@@ -18,7 +18,7 @@ from inpaint_hub import (
     load_pipeline,
 )
 from inpaint_hub.engines.inpainter import InferenceRefiner
-from inpaint_hub.refinement import reduced, with_coarse_fill
+from inpaint_hub.refinement import reduced, softened, with_coarse_fill
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +55,27 @@ def test_a_refiner_starts_as_a_path_that_sees_the_mean_of_four_pixels(shown):
         Refiner(resolution=64, channels=8).start_from(inpainter.feed_forward)
 
 
-def test_each_pixel_of_a_place_is_made_by_a_channel_of_its_own():
+def test_each_pixel_of_a_place_is_made_by_a_channel_of_its_own(monkeypatch):
     refiner = Refiner(resolution=64, channels=4)
-    torch.nn.init.zeros_(refiner.feed_forward.to_rgb.weight)
     refiner.feed_forward.to_rgb.bias.data[5] = 1.0  # the second of three colors, pixel (0, 1)
-    added = refiner(torch.zeros(1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
+    nothing = torch.zeros(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)
+    softened = refiner(*nothing)
+    monkeypatch.setattr("inpaint_hub.refinement.softened", lambda x: x)
+    added = refiner(*nothing)
     expected = torch.zeros(1, 3, 64, 64)
     expected[0, 1, ::2, 1::2] = torch.tanh(torch.tensor(1.0))
     assert torch.equal(added, expected)
+    inner = softened[0, :, 1:-1, 1:-1]  # of a pattern of period 2 only the mean is left
+    torch.testing.assert_close(inner, expected.mean(dim=(2, 3))[0, :, None, None].expand_as(inner))
+
+
+def test_softening_is_a_binomial_filter_that_keeps_means_and_goes_on_at_the_border():
+    dot = torch.zeros(1, 2, 5, 6)
+    dot[0, 1, 2, 3] = 16.0
+    expected = torch.zeros(5, 6)
+    expected[1:4, 2:5] = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]])
+    assert torch.equal(softened(dot)[0, 1], expected) and not softened(dot)[0, 0].any()
+    assert torch.equal(softened(torch.ones(1, 1, 3, 3)), torch.ones(1, 1, 3, 3))
 
 
 def test_what_is_known_in_part_is_hole_to_the_coarse_pipeline(shown):
