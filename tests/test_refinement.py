@@ -161,6 +161,15 @@ def test_optimized_it_fills_alike_and_rounds_nothing_it_adds_to(shown):
     assert "forward" not in vars(pipe.refiner)
 
 
+def test_what_is_offloaded_is_put_away_after_a_fill(monkeypatch):
+    pipe, told = tiny_refined(), []
+    for name in ("enable_model_cpu_offload", "maybe_free_model_hooks"):
+        monkeypatch.setattr(PSPPipeline, name, lambda self, *a, name=name, **o: told.append(name))
+    pipe.enable_model_cpu_offload(device="cpu")
+    pipe(photo(), middle_hole())
+    assert told == ["enable_model_cpu_offload", "maybe_free_model_hooks"]
+
+
 def test_a_face_model_may_be_refined(tmp_path):
     torch.manual_seed(0)
     fine = CoarseToFinePipeline(tiny_pipeline(DualPathPipeline), Refiner(resolution=64, channels=4))
