@@ -73,7 +73,7 @@ def tiny(kind, s=32):
     return joined(encoder=encoder, gan=gan)
 
 
-SLOW = ("refined", "invertfill", "dualpath", "psp", "e4e", "lahiri", "comodgan")
+SLOW = ("invertfill", "dualpath", "psp", "e4e", "lahiri", "comodgan")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,7 @@ SLOW = ("refined", "invertfill", "dualpath", "psp", "e4e", "lahiri", "comodgan")
     [
         "dualpath on invertfill",  # everything there is, in one graph
         "feedforward",
+        "refined",
         *(pytest.param(kind, marks=pytest.mark.slow) for kind in SLOW),
     ],
 )

@@ -1,10 +1,14 @@
 """Coarse to fine: the second network, what it is shown, and the pipeline around both."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from accelerate.state import AcceleratorState
 from test_pipelines import mask_of, middle_hole, photo, tiny_pipeline, tiny_refined
+from training_runs import fields
 
 from inpaint_hub import (
     AutoInpaintPipeline,
@@ -19,6 +23,8 @@ from inpaint_hub import (
 )
 from inpaint_hub.engines.inpainter import InferenceRefiner
 from inpaint_hub.refinement import reduced, softened, with_coarse_fill
+from inpaint_hub.training import TrainConfig
+from inpaint_hub.training.loop import Run
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +116,21 @@ def test_the_pipeline_refines_what_its_coarse_one_renders(pipe, shown):
         found = pipe.render(latent, masked, mask)["generated"]
     assert torch.equal(found, expected)
     assert (found - with_coarse_fill(masked, mask, generated)).abs().max() > 0.01
-    moved = pipe.vary(latent, 0.5, torch.Generator().manual_seed(1))
-    same = pipe.coarse.vary(latent, 0.5, torch.Generator().manual_seed(1))
+    moved = pipe.vary(latent, 0.5, torch.Generator().manual_seed(1), 0.3)
+    same = pipe.coarse.vary(latent, 0.5, torch.Generator().manual_seed(1), 0.3)
     assert torch.equal(moved.ws, same.ws) and not torch.equal(moved.ws, latent.ws)
+
+
+def test_how_noise_is_drawn_reaches_the_coarse_pipeline(shown, monkeypatch):
+    pipe, told = tiny_refined(), []
+
+    def render(latent, masked_image, mask, *options):
+        told.append(options)
+        return {"generated": torch.zeros(2, 3, 32, 32)}
+
+    monkeypatch.setattr(pipe.coarse, "render", render)
+    pipe.render(None, *shown, "random", "the generator", 0.3)
+    assert told == [("random", "the generator", 0.3)]
 
 
 def test_saved_loaded_and_loaded_by_name(pipe, tmp_path):
@@ -127,6 +145,12 @@ def test_saved_loaded_and_loaded_by_name(pipe, tmp_path):
     half = CoarseToFinePipeline.from_pretrained(tmp_path, dtype=torch.bfloat16)
     assert half.refiner.dtype == half.coarse.gan.dtype == torch.bfloat16 == half.input_dtype
     assert half(photo(), hole).images[0].size == photo().size
+    pipe.save_pretrained(tmp_path / "other", variant="fp16")
+    assert (tmp_path / "other" / "refiner" / "model.fp16.safetensors").is_file()
+    other = CoarseToFinePipeline.from_pretrained(tmp_path / "other", variant="fp16")
+    assert torch.equal(*(p.refiner.feed_forward.to_rgb.weight for p in (pipe, other)))
+    mixed = CoarseToFinePipeline(coarse=half.coarse, refiner=other.refiner)
+    assert mixed(photo(), hole).images[0].size == photo().size
     own = CoarseToFinePipeline.from_pretrained(tmp_path, coarse=pipe.coarse)
     assert own.coarse is pipe.coarse
     assert "1801.07892" in (tmp_path / "README.md").read_text("utf-8")
@@ -178,8 +202,33 @@ def test_a_face_model_may_be_refined(tmp_path):
     pipe.save_pretrained(tmp_path)
     loaded = load_pipeline(tmp_path)
     assert type(loaded.faces) is CoarseToFinePipeline and loaded.resolution == 64
+    half = AutoInpaintPipeline.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    assert half.faces.refiner.dtype == torch.bfloat16 and half.detector.dtype == torch.float32
     options = {"faces": "always", "texture": "detail"}
     one, other = (p(photo(), middle_hole(), **options).images[0] for p in (pipe, loaded))
     known = ~middle_hole()
     assert np.array_equal(np.array(one), np.array(other))
     assert np.array_equal(np.array(one)[known], np.array(photo())[known])
+
+
+def test_it_is_trained_from_an_inpainters_path_and_gone_on_with(place, tmp_path):
+    torch.manual_seed(0)
+    inpainter = DualPathInpainter(resolution=32, channels=4, fusion="none")
+    FeedForwardPipeline(inpainter).save_pretrained(tmp_path / "path")
+    fields_of = functools.partial(fields, place, tmp_path / "run", "refinement")
+    AcceleratorState._reset_state(True)
+    run = Run(TrainConfig(**fields_of(grow_from=str(tmp_path / "path"))))
+    started = run.method.networks.feed_forward
+    assert torch.equal(
+        started.middle[0].residual[0].weight, inpainter.feed_forward.middle[0].residual[0].weight
+    )
+    assert not started.to_rgb.weight.any()
+    tiny_refined().save_pretrained(tmp_path / "given")
+    given = {"pretrained_model_name_or_path": str(tmp_path / "given"), "resolution": 0}
+    AcceleratorState._reset_state(True)
+    run = Run(TrainConfig(**fields_of(**given)))
+    assert run.config.resolution == 64 and run.method.networks.training
+    assert torch.equal(
+        run.method.networks.feed_forward.to_rgb.weight,
+        tiny_refined().refiner.feed_forward.to_rgb.weight,
+    )

@@ -26,10 +26,10 @@ class CoarseToFinePipeline(NestedPipeline):
         super().__init__()
         self.register_parts(coarse=coarse, refiner=refiner)
         fine, small = refiner.resolution, coarse.resolution
-        if fine <= small or fine % small:
+        if fine <= small:
             raise ValueError(
-                f"the refiner's pictures have {fine} px and those of coarse {small}, expected a "
-                "multiple of that; use the refiner that was trained with it"
+                f"the refiner's pictures have {fine} px and those of coarse {small}, expected "
+                "fewer there; use the refiner that was trained with it"
             )
 
     def optimize(self, engine: str | None = "eager", dtype: torch.dtype | None = None) -> Self:
