@@ -73,6 +73,8 @@ def tiny(kind, s=32):
     return joined(encoder=encoder, gan=gan)
 
 
+NETWORKS = {"feedforward": 1, "comodgan": 1, "refined": 3}
+NETWORKS |= {"dualpath": 3, "dualpath on invertfill": 3}
 SLOW = ("invertfill", "dualpath", "psp", "e4e", "lahiri", "comodgan")
 
 
@@ -92,6 +94,7 @@ def test_the_file_gives_pytorchs_pictures_for_any_batch(tmp_path, kind):
     pipeline, file = tiny(kind), tmp_path / "fill.onnx"
     s = pipeline.resolution
     fill = export_onnx(pipeline, file)
+    assert len(fill.networks) == NETWORKS.get(kind, 2)
     assert [p.name for p in tmp_path.iterdir()] == ["fill.onnx"]
     model = onnx.load(file)
     assert max(o.version for o in model.opset_import if o.domain == "") >= 18
