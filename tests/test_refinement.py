@@ -204,6 +204,9 @@ def test_a_face_model_may_be_refined(tmp_path):
     assert type(loaded.faces) is CoarseToFinePipeline and loaded.resolution == 64
     half = AutoInpaintPipeline.from_pretrained(tmp_path, dtype=torch.bfloat16)
     assert half.faces.refiner.dtype == torch.bfloat16 and half.detector.dtype == torch.float32
+    half.save_pretrained(tmp_path / "half", variant="fp16")
+    assert (tmp_path / "half" / "detector" / "model.safetensors").is_file()  # it has no variants
+    assert load_pipeline(tmp_path / "half", variant="fp16").resolution == 64
     options = {"faces": "always", "texture": "detail"}
     one, other = (p(photo(), middle_hole(), **options).images[0] for p in (pipe, loaded))
     known = ~middle_hole()

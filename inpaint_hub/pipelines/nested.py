@@ -18,7 +18,7 @@ class NestedPipeline(InpaintPipeline):
     the folder of a part is a whole repository itself."""
 
     part_kinds: Mapping[str, type[InpaintPipeline]] = {}  # by name: what a part may be
-    in_full_precision: tuple[str, ...] = ()  # networks that a dtype asked for does not concern
+    in_full_precision: tuple[str, ...] = ()  # networks that no dtype or variant concerns
 
     def register_parts(self, **components: InpaintPipeline | hub.HubModel) -> None:
         """Raises: TypeError for a component of another kind than the constructor names."""
@@ -112,10 +112,9 @@ class NestedPipeline(InpaintPipeline):
             own[name] = cls.part_kinds[kind].from_pretrained(folder / name, **kwargs)
         for name, (network, *_) in cls.network_classes().items():
             if name not in own:
-                dtype = None if name in cls.in_full_precision else dtype_for(name, kwargs)
-                own[name] = network.from_pretrained(
-                    folder, subfolder=name, variant=variant, dtype=dtype
-                )
+                options = {"variant": variant, "dtype": dtype_for(name, kwargs)}
+                options = {} if name in cls.in_full_precision else options
+                own[name] = network.from_pretrained(folder, subfolder=name, **options)
         pipeline = cls(**own)
         return pipeline if device_map is None else pipeline.to(device_map)
 
@@ -123,7 +122,8 @@ class NestedPipeline(InpaintPipeline):
         for name, part in self.parts.items():
             part.save_pretrained(folder / name, **options)
         for name, network in self.own_networks.items():
-            network.save_pretrained(folder / name, **options)
+            own_options = {} if name in self.in_full_precision else options
+            network.save_pretrained(folder / name, **own_options)
         index = {"_class_name": type(self).__name__, "_diffusers_version": diffusers_version}
         index |= {
             name: ["inpaint_hub", type(part).__name__] for name, part in self.components.items()
