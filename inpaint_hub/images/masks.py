@@ -38,7 +38,7 @@ def read_masks(
     Raises: TypeError, ValueError for what is no mask, for a wrong number of masks, or for one of
         another aspect ratio than its picture.
     """
-    masks = list(_mask_values(mask_image, pictures))
+    masks = list(_holes(mask_image, pictures))
     if len(masks) == 1:
         masks *= len(pictures)
     if len(masks) != len(pictures):
@@ -47,18 +47,18 @@ def read_masks(
             "all or one for each; check the two lists"
         )
     holes = [
-        _sized(_cut(values), picture, original)
-        for values, picture, original in zip(masks, pictures, before or pictures)
+        _sized(hole, picture, original)
+        for hole, picture, original in zip(masks, pictures, before or pictures)
     ]
     return [~hole for hole in holes] if invert else holes
 
 
-def _cut(values: np.ndarray) -> np.ndarray:
-    """Float [H,W] -> bool, True = white."""
+def _cut(values: np.ndarray, half: float = 0.5) -> np.ndarray:
+    """[H,W] -> bool, True = white."""
     low, high = values.min(), values.max()
     if low < high and ((values == low) | (values == high)).all():
         return values == high
-    return values >= 0.5
+    return values >= half
 
 
 def _sized(hole: np.ndarray, picture: Picture, original: Picture) -> np.ndarray:
@@ -96,8 +96,8 @@ def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
     return abs(width * other_height - height * other_width) <= max(*size, *other)
 
 
-def _mask_values(mask: PictureLike | Picture, pictures: list[Picture]) -> Iterator[np.ndarray]:
-    """Float32 [H,W] in [0,1] for every mask given."""
+def _holes(mask: PictureLike | Picture, pictures: list[Picture]) -> Iterator[np.ndarray]:
+    """Bool [H,W], True = white, for every mask given."""
     if isinstance(mask, Image.Image):
         mask = from_pil(mask)
     if isinstance(mask, (list, tuple)):
@@ -107,23 +107,23 @@ def _mask_values(mask: PictureLike | Picture, pictures: list[Picture]) -> Iterat
                 "pass at least one"
             )
         for item in mask:
-            yield from _mask_values(item, pictures)
+            yield from _holes(item, pictures)
     elif isinstance(mask, Picture):
-        yield _single_channel(mask.pixels if mask.converted_mode else mask.native, mask.white)
+        yield _hole_of(mask.pixels if mask.converted_mode else mask.native, mask.white)
     elif isinstance(mask, np.ndarray):
         size = pictures[0].size[::-1]
         stacked = mask.ndim == 3 and (
             mask.shape[2] > 4 or (mask.shape[1:] == size and mask.shape[:2] != size)
         )
         for item in mask if stacked or mask.ndim == 4 else [mask]:
-            yield _single_channel(item[..., None] if item.ndim == 2 else item)
+            yield _hole_of(item[..., None] if item.ndim == 2 else item)
     elif isinstance(mask, torch.Tensor):
         mask = mask.detach().cpu()
         mask = mask.float() if mask.is_floating_point() else mask
         stacked = mask.ndim == 3 and (len(mask) > 4 or len(mask) == len(pictures))
         for item in mask if stacked or mask.ndim == 4 else [mask]:
             item = item.numpy()
-            yield _single_channel(item[..., None] if item.ndim == 2 else np.moveaxis(item, 0, -1))
+            yield _hole_of(item[..., None] if item.ndim == 2 else np.moveaxis(item, 0, -1))
     else:
         raise TypeError(
             f"mask_image is a {type(mask).__name__} ({str(mask)[:60]!r}); {EXPECTED}, white (or 1, "
@@ -131,8 +131,8 @@ def _mask_values(mask: PictureLike | Picture, pictures: list[Picture]) -> Iterat
         )
 
 
-def _single_channel(values: np.ndarray, white: float | None = None) -> np.ndarray:
-    """[H,W,1..4] -> float32 [H,W] in [0,1]; `white` is given for what has been checked already."""
+def _hole_of(values: np.ndarray, white: float | None = None) -> np.ndarray:
+    """[H,W,1..4] -> bool [H,W], True = white; `white` is given for what has been checked already."""
     if values.ndim != 3 or 0 in values.shape or values.shape[2] > 4:
         raise ValueError(
             f"mask_image has shape {values.shape}, expected [H,W] or [H,W,C] of at least 1x1 px "
@@ -152,10 +152,12 @@ def _single_channel(values: np.ndarray, white: float | None = None) -> np.ndarra
     if white is None:
         check_values(values, "mask_image")
         white = white_of(values)
+    if values.shape[2] == 1 and values.dtype in (np.uint8, bool):
+        return _cut(values[..., 0], white / 2)
     unit = unit_values(values, white)
     if values.shape[2] in (2, 4):
         color, alpha = unit[..., :-1], unit[..., -1]
         if np.ptp(color.reshape(-1, color.shape[2]), axis=0).max() == 0 and np.ptp(alpha) > 0:
-            return alpha
+            return _cut(alpha)
         unit = color * alpha[..., None]
-    return unit @ LUMA if unit.shape[2] == 3 else unit[..., 0]
+    return _cut(unit @ LUMA if unit.shape[2] == 3 else unit[..., 0])

@@ -10,7 +10,9 @@ from inpaint_hub.images import LUMA
 
 MAX_ERROR = 4.0  # root mean square over the known pixels, of 255: JPEG's, not another pattern's
 MAX_SHARE = 0.02  # of the largest error among shorter shifts: a gradient repeats nothing
+EXACT = 0.5  # such an error nobody sees: what stays the same all along a line repeats itself there
 MIN_PERIOD_PX = 2
+ON_THE_WAY = 8  # parts of the way to a shift, at whose ends it is compared with shorter ones
 STEPS = 3  # periods at once, at most
 MIN_OVERLAP = 0.25  # of the known pixels meet known ones one period further
 
@@ -64,17 +66,42 @@ def periods_of(pixels: np.ndarray, hole: np.ndarray) -> list[Period]:
     enough = share >= MIN_OVERLAP
     upper = (dy > 0) | ((dy == 0) & (dx > 0))  # the other half is the same
     repeats = enough & upper & (length >= MIN_PERIOD_PX) & (error <= MAX_ERROR**2)
+    candidates = np.flatnonzero(repeats)
+    if not candidates.size:
+        return []
+    lengths, worst = _worst_so_far(length[enough], error[enough])
+    shorter = np.searchsorted(lengths, length.flat[candidates])  # at least one: no shift at all
+    candidates = candidates[error.flat[candidates] <= MAX_SHARE * worst[shorter - 1]]
+    most = np.maximum(MAX_SHARE * _worst_on_the_way(error, candidates), EXACT**2)
+    candidates = candidates[error.flat[candidates] <= most]
     found: list[Period] = []
-    for k in np.argsort(np.where(repeats, length, np.inf), axis=None)[: repeats.sum()]:
+    for k in candidates[np.argsort(length.flat[candidates], kind="stable")]:
         period = Period(int(dy.flat[k]), int(dx.flat[k]))
         if found and not _across(found[0], period):
             continue
-        shorter = enough & (length < length.flat[k])
-        if error.flat[k] <= MAX_SHARE * error[shorter].max() and _repeats(pixels, hole, period):
+        if _repeats(pixels, hole, period):
             found.append(period)
             if len(found) == 2:
                 break
     return found
+
+
+def _worst_so_far(length: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(lengths [N] in ascending order, the largest error up to each); both float [N]."""
+    order = np.argsort(length)
+    return length[order], np.maximum.accumulate(error[order])
+
+
+def _worst_on_the_way(error: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """float [N]: the largest of `shift_errors`' errors on the straight way to each shift, which is
+    no period where that is as small as its own, as along the bands of a sunset.
+
+    shifts: int [N], flat indices into `error`.
+    """
+    middle = np.array(error.shape)[:, None] // 2
+    whole = np.stack(np.unravel_index(shifts, error.shape)) - middle
+    way = [np.rint(whole * k / ON_THE_WAY).astype(int) + middle for k in range(1, ON_THE_WAY)]
+    return np.max([error[y, x] for y, x in way], axis=0)
 
 
 def _across(first: Period, second: Period) -> bool:
