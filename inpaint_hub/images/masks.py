@@ -132,7 +132,7 @@ def _holes(mask: PictureLike | Picture, pictures: list[Picture]) -> Iterator[np.
 
 
 def _hole_of(values: np.ndarray, white: float | None = None) -> np.ndarray:
-    """[H,W,1..4] -> bool [H,W], True = white; `white` is given for what has been checked already."""
+    """[H,W,1..4] -> bool [H,W], True = white; `white` is given for what was checked already."""
     if values.ndim != 3 or 0 in values.shape or values.shape[2] > 4:
         raise ValueError(
             f"mask_image has shape {values.shape}, expected [H,W] or [H,W,C] of at least 1x1 px "
