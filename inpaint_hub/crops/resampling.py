@@ -26,7 +26,7 @@ def _region(array: np.ndarray, window: Window) -> np.ndarray:
             ]
     rows = _reflected(window.top, window.side, height)
     columns = _reflected(window.left, window.side, width)
-    return array[rows[:, None], columns]
+    return array.take(rows, axis=0).take(columns, axis=1)
 
 
 def _filter(window: Window, size: int) -> Image.Resampling:
@@ -68,15 +68,22 @@ def _cut_turned(
     bounds = window.bounds
     side = -(-(bounds.side + 2 * reduced) // reduced) * reduced
     around = Window(bounds.left - reduced, bounds.top - reduced, side)
-    region = _region(array, around).astype(np.float32)
+    region = np.array(_region(array, around))
     if hole is not None:
         region[_region(hole, around)] = 127
-    cells = (side // reduced, reduced, side // reduced, reduced, -1)
-    region = torch.from_numpy(region.reshape(cells).mean(axis=(1, 3)))
+    region = torch.from_numpy(_reduced(region, reduced))
     steps = (np.arange(2 * size) + 0.5) / (2 * size)
     places = window.to_picture(np.stack(np.meshgrid(steps, steps), axis=-1))
     read = _read(region, (places - (around.left, around.top)) / side, "bilinear")
     return F.avg_pool2d(read, 2)[0].permute(1, 2, 0).numpy()
+
+
+def _reduced(array: np.ndarray, factor: int) -> np.ndarray:
+    """uint8 or bool [H,W,C] -> float32 [H/factor,W/factor,C], the means of squares of pixels."""
+    height, width, channels = array.shape
+    rows = array.reshape(height // factor, factor, width * channels).sum(axis=1, dtype=np.uint32)
+    cells = rows.reshape(height // factor, width // factor, factor, channels)
+    return (cells.sum(axis=2, dtype=np.uint32) / factor**2).astype(np.float32)
 
 
 def _read(array: torch.Tensor, places: np.ndarray, mode: str) -> torch.Tensor:

@@ -94,8 +94,8 @@ def plan_of(
         slices = crops.window_slices(window, hole.shape)
         own = np.zeros_like(taken)
         for part in parts:
-            own[part.part] |= part.own
-        own = own[slices] & crops.inside(window, slices) & ~taken[slices]
+            own[part.part] |= part.own & crops.inside(window, part.part)
+        own = own[slices] & ~taken[slices]
         taken[slices] |= own
         if own.any():
             windows.append(crops.OwnWindow(window, own))
