@@ -13,7 +13,16 @@ from PIL import Image
 from scipy import ndimage
 from test_pipelines import tiny_pipeline
 
-from benchmarks import any_photo, context, inference, measuring, mutations, scaling, training
+from benchmarks import (
+    any_photo,
+    context,
+    inference,
+    large_photos,
+    measuring,
+    mutations,
+    scaling,
+    training,
+)
 from inpaint_hub.training import presets
 
 CPU = torch.device("cpu")
@@ -209,3 +218,17 @@ def test_contexts_are_compared_in_the_same_holes():
     expected = [20 * np.log10(255 / wrong) for wrong in (10, 20)]
     np.testing.assert_allclose(psnr, [expected] * 2)
     assert (holes[0] == holes[1]).all() and (holes[0] != holes[2]).any()
+
+
+def test_a_large_photo_is_timed_by_its_parts_and_left_as_it_was(monkeypatch, capsys):
+    before = [getattr(*place) for place in large_photos.PARTS.values()]
+    size = ("--width", 320, "--height", 240, "--hole_px", 16, "--repeats", 1)
+    header, _, *rows = run(large_photos, monkeypatch, capsys, *size)
+    assert len(rows) == len(large_photos.PHOTOS) * len(large_photos.CORNERS)
+    for row in rows:
+        found = dict(zip(header, row))
+        whole, parts = int(found["ms"]), [int(found[name]) for name in large_photos.PARTS]
+        assert sum(parts) <= whole + len(parts)
+        assert parts[0] > 0 and (parts[2] > 0) == (found["fill"] == "patches")
+    assert {"texture", "faces"} == {dict(zip(header, row))["model"] for row in rows}
+    assert [getattr(*place) for place in large_photos.PARTS.values()] == before
