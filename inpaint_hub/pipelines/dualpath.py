@@ -75,6 +75,8 @@ class DualPathPipeline(InpaintPipeline):
     ) -> None:
         super().__init__()
         self.register_networks(encoder=encoder, gan=gan, inpainter=inpainter)
+        if isinstance(encoder, InvertFillEncoder):
+            self.papers = ("Dual-path", "InvertFill", "StyleGAN2")
 
     def render(
         self,
