@@ -288,3 +288,37 @@ def test_drafts_copies_and_detail_leave_alone_what_is_unwanted(monkeypatch, most
         rows, columns = barred.shape
         share = barred[:, columns * 5 // 8 :].mean()
         assert share == pytest.approx(unwanted[:, 75:].mean(), abs=0.05)
+
+
+def soft_scene(height, width):
+    """(photo float32, hole, a fill that errs by a ramp): a picture of low frequencies alone."""
+    y, x = np.mgrid[:height, :width] / max(height, width)
+    photo = np.stack([0.5 + 0.3 * np.sin(5 * x), 0.4 + 0.3 * y, 0.5 + 0.2 * np.cos(4 * y)], axis=2)
+    fill = photo + 0.2 * (x - 0.5)[..., None]
+    hole = box((height, width), height // 3, width // 3, height // 4, width // 4)
+    return photo.astype(np.float32), hole, np.clip(fill, 0, 1).astype(np.float32)
+
+
+def test_a_large_crop_is_looked_at_smaller_with_the_same_result(monkeypatch):
+    """Scores, and the colors that lead, at a quarter of the resolution."""
+    photo, hole, fill = soft_scene(240, 320)
+    known = np.rint(photo * 255).astype(np.uint8)
+    given = []
+    monkeypatch.setattr(curation, "_patches", lambda led, *_: given.append(led) or led)
+    monkeypatch.setattr(curation, "engine_problem", lambda: None)
+    monkeypatch.setattr(curation, "TRUSTED", 10.0)  # so that the network's colors have their share
+    monkeypatch.setattr(curation, "LEADING", 5.0)
+    everywhere = np.ones_like(hole)
+    made = []
+    for most in (240 * 320, 240 * 320 / 16):
+        monkeypatch.setattr(curation, "MAX_SEEN_PX", most)
+        for texture in ("patches", "detail"):
+            made.append(textured(fill, known, hole, hole, everywhere, texture, 8.0))
+    whole, detail, smaller, smaller_detail = made
+    assert whole.choice == smaller.choice == "patches"
+    for name, value in whole.scores.items():
+        assert smaller.scores[name] == pytest.approx(value, rel=0.15), name
+    difference = np.abs(given[0] - given[1])[hole]  # a cell of 4 px may be hole for one pixel of it
+    assert difference.mean() < 0.015 and difference.max() < 0.06
+    assert np.array_equal(given[1][~hole], known[~hole] / np.float32(255))
+    assert np.array_equal(detail.rgb, smaller_detail.rgb)  # of the photo's resolution in any case

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from inpaint_hub.texture import textured
+from inpaint_hub.texture import periodic, textured
 from inpaint_hub.texture.periodic import (
     MAX_ERROR,
     MIN_OVERLAP,
@@ -134,6 +134,27 @@ def test_only_what_is_asked_for_is_written_and_other_holes_are_not_read():
     filled = repeated(given, hole, own, periods_of(given, hole))
     assert (filled[own] == picture[own]).all()
     assert (filled[~own] == given[~own]).all()
+
+
+@pytest.mark.parametrize("top", [0, 300, 600])
+def test_of_a_large_picture_a_part_is_searched_and_all_of_it_compared(monkeypatch, top):
+    picture = tiled(noise(9, 14), 900, 1000)
+    hole = box((900, 1000), top, 100, 300, 800)
+    sizes = []
+
+    def errors(given, known):
+        sizes.append(given.shape)
+        return shift_errors(given, known)
+
+    monkeypatch.setattr(periodic, "shift_errors", errors)
+    given = without(picture, hole)
+    assert set(periods_of(given, hole)) == {Period(9, 0), Period(0, 14)}
+    assert sizes == [(640, 640)]
+    assert (repeated(given, hole, hole, periods_of(given, hole)) == picture).all()
+    other = given.copy()
+    other[880:, :] = noise(20, 1000, 5)  # a strip that repeats nothing
+    other[:20, :] = noise(20, 1000, 6)
+    assert periods_of(other, hole | box((900, 1000), 300, 0, 300, 1000)) == []
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (36, 36), (0, 36)])

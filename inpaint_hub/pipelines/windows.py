@@ -104,31 +104,42 @@ def _textured(
     """
     choices = []
     part = crops.window_slices(window, hole.shape)
-    for crop, filled in textured_windows(hole, own, part):
-        around = crops.window_slices(crop, hole.shape)
-        seen = crops.shared_slices(part, around)
-        inner = tuple(slice(s.start - a.start, s.stop - a.start) for s, a in zip(seen, around))
-        known = picture.pixels[around]
-        fill = np.zeros(known.shape, np.float32)
-        covered = np.zeros(filled.shape, bool)
-        fill[inner], covered[inner] = crops.enlarge(patch, window, seen), crops.inside(window, seen)
-        result = textured(
-            fill,
-            known,
-            hole[around],
-            filled,
-            covered,
-            texture,
-            window.side / len(patch),
-            blend,
-            seed,
-            None if unwanted is None else unwanted[around],
-        )
-        made = result.rgb
-        if mask_blur:
-            made = blend_fill(made, known.astype(np.float32) / 255, hole[around], "none", mask_blur)
-        np.copyto(rgb[around], made, where=filled[..., None])
-        choices.append(((around, filled), (result.choice, result.scores)))
+    in_pieces = texture in ("patches", "auto")
+    for pieces in textured_windows(hole, own, part, in_pieces):
+        pixels, missing = picture.pixels, hole
+        if len(pieces) > 1:
+            pixels, missing = pixels.copy(), missing.copy()
+        for crop, filled in pieces:
+            around = crops.window_slices(crop, hole.shape)
+            seen = crops.shared_slices(part, around)
+            inner = tuple(slice(s.start - a.start, s.stop - a.start) for s, a in zip(seen, around))
+            known = pixels[around]
+            fill = np.zeros(known.shape, np.float32)
+            covered = np.zeros(filled.shape, bool)
+            fill[inner] = crops.enlarge(patch, window, seen)
+            covered[inner] = crops.inside(window, seen)
+            result = textured(
+                fill,
+                known,
+                missing[around],
+                filled,
+                covered,
+                texture,
+                window.side / len(patch),
+                blend,
+                seed,
+                None if unwanted is None else unwanted[around],
+            )
+            made = result.rgb
+            if len(pieces) > 1:
+                colors = np.rint(np.clip(made, 0, 1) * 255).astype(np.uint8)
+                np.copyto(pixels[around], colors, where=filled[..., None])
+                missing[around] &= ~filled
+            if mask_blur:
+                photo = picture.pixels[around].astype(np.float32) / 255
+                made = blend_fill(made, photo, hole[around], "none", mask_blur)
+            np.copyto(rgb[around], made, where=filled[..., None])
+            choices.append(((around, filled), (result.choice, result.scores)))
     return choices
 
 

@@ -22,9 +22,10 @@ PatchMatch with Auto-Curation", ECCV 2022 (guide and curation).
 Textures are of 8 bits, as the engine's pictures are, whatever the photo's depth.
 """
 
-from inpaint_hub.texture.curation import TEXTURES, TRUSTED, Textured, textured, textured_windows
+from inpaint_hub.texture.curation import TEXTURES, TRUSTED, Textured, textured
 from inpaint_hub.texture.detail import with_detail
 from inpaint_hub.texture.patches import copied, engine_problem, engine_version
+from inpaint_hub.texture.windows import textured_windows
 
 __all__ = [
     "TEXTURES",

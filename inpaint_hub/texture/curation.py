@@ -1,6 +1,7 @@
 """Which of several candidates is shown, and by what score."""
 
 import warnings
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -16,10 +17,9 @@ from inpaint_hub.texture.periodic import periods_of, repeated
 
 BICUBIC, BOX = Image.Resampling.BICUBIC, Image.Resampling.BOX
 TEXTURES = ("none", "detail", "patches", "auto")
-CONTEXT = 1.0  # a hole's size on each of its sides is shown to the engine
-MIN_SIDE_PX = 320  # the engine's time goes with the hole, not with what it may copy from
 MAX_HOLE_PX = 18_000  # the engine's time goes with the hole: larger ones are filled at less
 MAX_CROP_PX = 150_000
+MAX_SEEN_PX = 400_000  # of a larger crop, colors and the network are looked at smaller
 TRUSTED = 0.05  # of the variance around the hole unexplained: the network knows this kind of photo
 RICH = 0.25  # share of its surroundings' detail, at its resolution: below, the fill is a blur
 LEADING = 0.02  # from here down its colors count fully; from TRUSTED up not at all
@@ -65,36 +65,81 @@ def textured(
     """
     assert texture in TEXTURES, texture
     known = np.where(hole[..., None], _mean_color(known, hole), known)
-    photo = known.astype(np.float32) / 255
-    fill = np.where(covered[..., None], fill, photo)
+    fill = np.where(covered[..., None], fill, known / np.float32(255))
+    whole = _Seen(fill, known, hole, covered, cell_px)
     blend = "gp" if blend == "none" else blend
-    base = np.clip(blend_fill(fill, photo, hole, blend), 0, 1) if not hole.all() else fill
-    base = np.where(hole[..., None], base, photo).astype(np.float32)
     problem = _too_little(hole, own)
     if texture == "none" or problem:
         if problem and texture != "none":
             warnings.warn(f"texture={texture!r} was left out: {problem}", stacklevel=2)
-        return Textured(base, "none", {})
+        return Textured(_met(whole, blend), "none", {})
     if texture in ("patches", "auto") and (periods := periods_of(known, hole)):
         copies = repeated(known, hole, own, periods)
         if copies is not None:
             return Textured(copies / np.float32(255), "periodic", {"period_px": periods[0].length})
-    scores = {"unexplained": unexplained(fill, known, hole, covered, cell_px)}
-    scores["richness"] = richness(base, hole, cell_px)
+    seen = _seen_smaller(whole)
+    base = _met(seen, blend)
+    scores = {"unexplained": unexplained(*seen)}
+    scores["richness"] = richness(base, seen.hole, seen.cell_px)
     meant = scores["unexplained"] < TRUSTED and scores["richness"] > RICH
     missing = engine_problem() if texture in ("patches", "auto") else None
     if missing:
         warnings.warn(f"texture={texture!r} became 'detail': {missing}", stacklevel=2)
     if texture == "detail" or missing or (texture == "auto" and meant):
+        base = base if seen is whole else _met(whole, blend)
         return Textured(with_detail(base, hole, own, cell_px), "detail", scores)
     trust = np.clip((TRUSTED - scores["unexplained"]) / (TRUSTED - LEADING), 0, 1)
-    trust = 0.0 if np.isnan(trust) else float(trust)
-    share = NETWORK_SHARE * trust
-    colors = _carried_colors(photo, hole) * (1 - share) + base * share
-    colors = np.where(hole[..., None], colors, photo).astype(np.float32)
+    colors = _leading_colors(seen, base, 0.0 if np.isnan(trust) else float(trust))
+    if seen is not whole:
+        colors = np.clip(resized(colors, hole.shape[::-1], BICUBIC), 0, 1)
+    colors = np.where(hole[..., None], colors, known / np.float32(255))
     barred = _barred(hole, own, unwanted)
     copies = as_fine_as_around(_patches(colors, known, hole, own, barred, seed), hole, own)
     return Textured(copies, "patches", scores)
+
+
+class _Seen(NamedTuple):
+    """What `unexplained` compares: fill float32 [H,W,3], the network's where it is `covered`, else
+    what is known; known [H,W,3] of 0 to 255; hole, covered: bool [H,W]; cell_px."""
+
+    fill: np.ndarray
+    known: np.ndarray
+    hole: np.ndarray
+    covered: np.ndarray
+    cell_px: float
+
+
+def _seen_smaller(whole: _Seen) -> _Seen:
+    """The same at a resolution of at most MAX_SEEN_PX: it shows all that these colors hold."""
+    height, width = whole.hole.shape
+    factor = np.sqrt(whole.hole.size / MAX_SEEN_PX)
+    if factor <= 1:
+        return whole
+    size = max(round(width / factor), 1), max(round(height / factor), 1)
+    return _Seen(
+        resized(whole.fill, size, BOX),
+        resized(whole.known.astype(np.float32), size, BOX),
+        _reduced_mask(whole.hole, size),
+        ~_reduced_mask(~whole.covered, size),
+        whole.cell_px / factor,
+    )
+
+
+def _met(seen: _Seen, blend: str) -> np.ndarray:
+    """float32 [H,W,3] in [0,1]: what is known, and in the hole the fill, made to meet it."""
+    photo = seen.known.astype(np.float32) / 255
+    fill = seen.fill
+    if not seen.hole.all():
+        fill = np.clip(blend_fill(fill, photo, seen.hole, blend), 0, 1)
+    return np.where(seen.hole[..., None], fill, photo).astype(np.float32)
+
+
+def _leading_colors(seen: _Seen, base: np.ndarray, trust: float) -> np.ndarray:
+    """float32 [H,W,3]: in the hole the known colors carried into it and, as far as the network is
+    trusted, its own."""
+    share = NETWORK_SHARE * trust
+    carried = _carried_colors(seen.known.astype(np.float32) / 255, seen.hole)
+    return (carried * (1 - share) + base * share).astype(np.float32)
 
 
 def _carried_colors(photo: np.ndarray, hole: np.ndarray) -> np.ndarray:
@@ -188,15 +233,21 @@ def _drafted(colors: np.ndarray, barred: np.ndarray, own: np.ndarray, seed: int)
 def as_fine_as_around(picture: np.ndarray, hole: np.ndarray, own: np.ndarray) -> np.ndarray:
     """float32 [H,W,3]: the picture, known pixels and a fill, whose finest octave in `own` has the
     energy of the known pixels around it, as far as MOST_GAIN goes; never less than it had."""
-    fine = picture - ndimage.gaussian_filter(picture, (FINE_SIGMA_PX, FINE_SIGMA_PX, 0))
-    ring = ndimage.maximum_filter(own, size=2 * RING_PX + 1) & ~hole
+    left, top, right, bottom = crops.bounding_box(own)
+    reach = RING_PX + ceil(4 * FINE_SIGMA_PX)
+    part = np.s_[max(top - reach, 0) : bottom + reach, max(left - reach, 0) : right + reach]
+    near, own = picture[part], own[part]
+    fine = near - ndimage.gaussian_filter(near, (FINE_SIGMA_PX, FINE_SIGMA_PX, 0))
+    ring = ndimage.maximum_filter(own, size=2 * RING_PX + 1) & ~hole[part]
     inner = own & ~ndimage.maximum_filter(~own, size=5)  # its rim is as fine as what it meets
     if not ring.any() or not inner.any():
         return picture
     quiet = (0.5 / 255) ** 2
     ratio = ((fine[ring] ** 2).mean() + quiet) / ((fine[inner] ** 2).mean() + quiet)
     gain = np.float32(np.clip(np.sqrt(ratio), 1, MOST_GAIN))
-    return np.where(own[..., None], np.clip(picture + (gain - 1) * fine, 0, 1), picture)
+    result = picture.copy()
+    np.copyto(result[part], np.clip(near + (gain - 1) * fine, 0, 1), where=own[..., None])
+    return result
 
 
 def _reduced(
@@ -222,13 +273,3 @@ def _recolored(copies: np.ndarray, colors: np.ndarray, own: np.ndarray) -> np.nd
     sigma = COLOR_SIGMA * max(own.shape)
     low = ndimage.gaussian_filter(difference, (sigma, sigma, 0))
     return np.where(own[..., None], np.clip(copies + COLOR_SHARE * low, 0, 1), copies)
-
-
-def textured_windows(
-    hole: np.ndarray, own_part: np.ndarray, part: tuple[slice, slice]
-) -> list[crops.OwnWindow]:
-    """crops.OwnWindow of each texture crop for the pixels `own_part` (bool) of the `part` (slices)
-    of a picture whose holes are `hole`, bool [H,W]."""
-    own = np.zeros_like(hole)
-    own[part] = own_part
-    return crops.context_windows(own, CONTEXT, MIN_SIDE_PX)

@@ -12,6 +12,7 @@ MAX_ERROR = 4.0  # root mean square over the known pixels, of 255: JPEG's, not a
 MAX_SHARE = 0.02  # of the largest error among shorter shifts: a gradient repeats nothing
 EXACT = 0.5  # such an error nobody sees: what stays the same all along a line repeats itself there
 MIN_PERIOD_PX = 2
+SEARCH_PX = 640  # side of what is searched of a larger picture: all of it repeats itself, or none
 ON_THE_WAY = 8  # parts of the way to a shift, at whose ends it is compared with shorter ones
 STEPS = 3  # periods at once, at most
 MIN_OVERLAP = 0.25  # of the known pixels meet known ones one period further
@@ -57,10 +58,12 @@ def periods_of(pixels: np.ndarray, hole: np.ndarray) -> list[Period]:
 
     pixels: uint8 [H,W,3], the hole's of which are not read; hole: bool [H,W].
     """
-    if (~hole).sum() < 64:
+    part = _most_known(hole)
+    absent = hole[part]
+    if (~absent).sum() < 64:
         return []
-    error, share = shift_errors(np.where(hole[..., None], 0, pixels) @ LUMA, ~hole)
-    height, width = hole.shape
+    error, share = shift_errors(np.where(absent[..., None], 0, pixels[part]) @ LUMA, ~absent)
+    height, width = absent.shape
     dy, dx = np.mgrid[1 - height : height, 1 - width : width]
     length = np.hypot(dy, dx)
     enough = share >= MIN_OVERLAP
@@ -84,6 +87,18 @@ def periods_of(pixels: np.ndarray, hole: np.ndarray) -> list[Period]:
             if len(found) == 2:
                 break
     return found
+
+
+def _most_known(hole: np.ndarray) -> tuple[slice, slice]:
+    """(rows, columns) slices of at most SEARCH_PX a side, on a lattice of halves of that: where
+    least of the hole, bool [H,W], lies."""
+    sides = [min(length, SEARCH_PX) for length in hole.shape]
+    starts = [
+        [*range(0, length - side, SEARCH_PX // 2), length - side]
+        for length, side in zip(hole.shape, sides)
+    ]
+    parts = [np.s_[y : y + sides[0], x : x + sides[1]] for y in starts[0] for x in starts[1]]
+    return min(parts, key=lambda part: np.count_nonzero(hole[part]))
 
 
 def _worst_so_far(length: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
