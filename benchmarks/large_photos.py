@@ -1,6 +1,7 @@
-"""What a small hole in a large photo costs, and which part of it what.
+"""What holes in a large photo cost, and which part of it what.
 
     python -m benchmarks.large_photos [--width 4000 --height 3000 --hole_px 100]
+    python -m benchmarks.large_photos --holes large scratch --repeats 1
 
 The examples enlarged, by the bundled pipeline as the demo calls it: median milliseconds of the
 whole call after a warm-up, and within it of finding faces, of the drafts and of the last copy.
@@ -11,9 +12,8 @@ import statistics
 import time
 from collections import defaultdict
 
-import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from benchmarks import measuring
 from benchmarks.inference import ROOT
@@ -22,7 +22,11 @@ from inpaint_hub.pipelines import routes
 from inpaint_hub.texture import curation
 
 PHOTOS = ("astronaut.png", "chelsea.png", "face.png", "rocket.jpg")
-CORNERS = ((0.75, 0.83), (0.18, 0.47))  # left, top of the hole in shares of the photo
+HOLES = {  # left, top in shares of the photo
+    "small": ((0.75, 0.83), (0.18, 0.47)),
+    "large": ((0.55, 0.27),),  # half of the photo's height a side
+    "scratch": ((0.025, 0.067),),  # from there to the other corner, a hundredth of the width wide
+}
 PARTS = {
     "finding faces": (routes, "find_faces"),
     "drafts": (curation, "copied_by_each"),
@@ -70,11 +74,26 @@ def measured(pipe, photo, hole, repeats):
     return result.routes[0], choice, {k: 1e3 * statistics.median(v) for k, v in runs.items()}
 
 
+def hole_of(kind, left, top, arguments):
+    """An L picture, white where the hole of this kind (of HOLES) is."""
+    width, height = arguments.width, arguments.height
+    hole = Image.new("L", (width, height))
+    draw = ImageDraw.Draw(hole)
+    if kind == "scratch":
+        ends = [(left, top), (width - left, height - top)]
+        draw.line(ends, fill=255, width=max(width // 100, 1))
+    else:
+        side = arguments.hole_px if kind == "small" else height // 2
+        draw.rectangle([left, top, left + side - 1, top + side - 1], fill=255)
+    return hole
+
+
 def build_parser():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--width", type=int, default=4000, help="px (default: %(default)s)")
     parser.add_argument("--height", type=int, default=3000, help="px (default: %(default)s)")
     parser.add_argument("--hole_px", type=int, default=100, help="side (default: %(default)s)")
+    parser.add_argument("--holes", nargs="+", choices=HOLES, default=["small"])
     parser.add_argument("--repeats", type=int, default=5, help="of each (default: %(default)s)")
     return parser
 
@@ -87,15 +106,14 @@ def main(argv=None):
     for name in PHOTOS:
         photo = Image.open(ROOT / "examples" / name).convert("RGB")
         photo = photo.resize(size, Image.Resampling.BICUBIC)
-        for x, y in CORNERS:
-            hole = np.zeros((arguments.height, arguments.width), np.uint8)
+        for kind, (x, y) in ((kind, place) for kind in arguments.holes for place in HOLES[kind]):
             left, top = round(x * arguments.width), round(y * arguments.height)
-            hole[top : top + arguments.hole_px, left : left + arguments.hole_px] = 255
-            route, choice, ms = measured(pipe, photo, Image.fromarray(hole), arguments.repeats)
-            place = f"{left}, {top}"
+            hole = hole_of(kind, left, top, arguments)
+            route, choice, ms = measured(pipe, photo, hole, arguments.repeats)
+            place = f"{kind}, {left}, {top}"
             rows.append([name, place, route.route, choice, *(f"{v:.0f}" for v in ms.values())])
     print(measuring.machine(torch.device("cpu")))
-    print(measuring.table(["photo", "hole at", "model", "fill", "ms", *PARTS], rows))
+    print(measuring.table(["photo", "hole", "model", "fill", "ms", *PARTS], rows))
 
 
 if __name__ == "__main__":

@@ -224,7 +224,7 @@ def test_a_large_photo_is_timed_by_its_parts_and_left_as_it_was(monkeypatch, cap
     before = [getattr(*place) for place in large_photos.PARTS.values()]
     size = ("--width", 320, "--height", 240, "--hole_px", 16, "--repeats", 1)
     header, _, *rows = run(large_photos, monkeypatch, capsys, *size)
-    assert len(rows) == len(large_photos.PHOTOS) * len(large_photos.CORNERS)
+    assert len(rows) == len(large_photos.PHOTOS) * len(large_photos.HOLES["small"])
     for row in rows:
         found = dict(zip(header, row))
         whole, parts = int(found["ms"]), [int(found[name]) for name in large_photos.PARTS]
@@ -232,3 +232,16 @@ def test_a_large_photo_is_timed_by_its_parts_and_left_as_it_was(monkeypatch, cap
         assert parts[0] > 0 and (parts[2] > 0) == (found["fill"] == "patches")
     assert {"texture", "faces"} == {dict(zip(header, row))["model"] for row in rows}
     assert [getattr(*place) for place in large_photos.PARTS.values()] == before
+
+
+@pytest.mark.parametrize(
+    "kind, share", [("small", 16 * 16 / (320 * 240)), ("large", 120 * 120 / (320 * 240))]
+)
+def test_holes_of_large_photos_are_as_said(kind, share):
+    arguments = large_photos.build_parser().parse_args(
+        ["--width", "320", "--height", "240", "--hole_px", "16"]
+    )
+    hole = np.asarray(large_photos.hole_of(kind, 100, 50, arguments)) > 0
+    assert hole.shape == (240, 320) and hole.mean() == share and hole[50, 100]
+    scratch = np.asarray(large_photos.hole_of("scratch", 8, 16, arguments)) > 0
+    assert scratch.any(axis=0).sum() > 300 and scratch.sum(axis=0).max() <= 6
