@@ -103,10 +103,11 @@ def main(argv=None):
     pipe = default_pipeline()
     pipe.set_progress_bar_config(disable=True)
     size, rows = (arguments.width, arguments.height), []
+    holes = [(kind, *place) for kind in arguments.holes for place in HOLES[kind]]
     for name in PHOTOS:
         photo = Image.open(ROOT / "examples" / name).convert("RGB")
         photo = photo.resize(size, Image.Resampling.BICUBIC)
-        for kind, (x, y) in ((kind, place) for kind in arguments.holes for place in HOLES[kind]):
+        for kind, x, y in holes:
             left, top = round(x * arguments.width), round(y * arguments.height)
             hole = hole_of(kind, left, top, arguments)
             route, choice, ms = measured(pipe, photo, hole, arguments.repeats)
