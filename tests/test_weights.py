@@ -21,6 +21,7 @@ LARGEST_BYTES = {
     "dualpath-faces-64": 25e6,
     "invertfill-faces-128": 20e6,
     "dualpath-faces-128": 28e6,
+    "dualpath-photos-128": 25e6,
     "invertfill-paper-faces-128": 20e6,
     "psp-faces-128": 25e6,
     "invertfill-scenes-128": 20e6,
@@ -128,7 +129,9 @@ def test_four_answers_to_one_hole_differ_visibly():
     assert min(gaps) > 3  # gray levels of 255
 
 
-@pytest.mark.parametrize("name", ["invertfill-scenes-128", "photos-128", "outpainting-128"])
+@pytest.mark.parametrize(
+    "name", ["invertfill-scenes-128", "photos-128", "dualpath-photos-128", "outpainting-128"]
+)
 def test_the_weights_for_photos_fill_and_keep_what_is_known(name):
     photo = np.asarray(Image.open(ROOT / "examples" / "astronaut.png").convert("RGB"))
     hole = np.zeros(photo.shape[:2], bool)
