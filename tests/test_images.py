@@ -426,3 +426,15 @@ def test_a_mask_made_smaller_keeps_the_middle_of_each_of_its_pixels():
                 hole[row, row] = True
                 place = (2 * row + 1) * small // (2 * large)
                 assert resized_mask(hole, (small, small))[place, place], (large, small, row)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_masks_of_more_than_two_values_are_cut_at_one_half(dtype):
+    values = np.array([[0, 60, 127, 128, 200, 255]], np.uint8).repeat(4, axis=0)
+    given = values if dtype == np.uint8 else values.astype(np.float32) / 255
+    pictures = read_images(np.zeros((4, 6, 3), np.uint8))
+    for mask in (given, given[..., None].repeat(3, axis=2)):
+        (hole,) = read_masks(mask, pictures)
+        assert np.array_equal(hole, values >= 128)
+    if dtype == np.uint8:
+        assert np.array_equal(read_masks(Image.fromarray(values), pictures)[0], values >= 128)

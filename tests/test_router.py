@@ -17,8 +17,9 @@ from inpaint_hub import (
     default_pipeline,
     load_pipeline,
 )
+from inpaint_hub.crops import inside, window_slices
 from inpaint_hub.evaluation.methods import pipeline_digest
-from inpaint_hub.faces import find_faces
+from inpaint_hub.faces import Face, find_faces
 from inpaint_hub.images import read_images
 from inpaint_hub.pipelines.routes import plan_of, with_textures
 
@@ -336,3 +337,18 @@ def test_every_result_of_a_hole_half_in_a_face_leaves_the_face_alone(pipe, monke
     monkeypatch.setattr(windows, "textured", lambda *a: seen.append(a[-1]) or made(*a))
     pipe(PHOTO, hole(FACE_AND_BEYOND), num_images_per_prompt=2)
     assert [one is not None and one.any() for one in seen].count(True) >= 2
+
+
+def test_what_lies_beside_a_turned_frame_is_not_the_faces(monkeypatch):
+    """A face turned by 45 degrees: of a hole that covers all of it, its model fills what its frame
+    holds, not the upright square around that."""
+    points = ((150, 120), (180, 150), (150, 150), (120, 150), (150, 180))
+    face = Face((100, 100, 200, 200), points, 1.0)
+    monkeypatch.setattr("inpaint_hub.pipelines.routes.find_faces", lambda *_: [face])
+    (picture,) = read_images(np.zeros((300, 300, 3), np.uint8))
+    own = np.zeros((300, 300), bool)
+    own[150:152, 10:290] = own[20:280, 150:152] = own[90:96, 90:220] = True
+    (window, filled) = plan_of(None, 0, picture, own, "always").frames[0]
+    part = window_slices(window, own.shape)
+    assert np.array_equal(filled, own[part] & inside(window, part)) and filled.any()
+    assert (own[part] & ~inside(window, part)).any()

@@ -152,6 +152,18 @@ def test_a_fill_becomes_as_fine_as_what_lies_around_it(softness, gain):
         assert energy(made, inner) > 1.3 * energy(picture, inner)
 
 
+def test_fineness_is_measured_up_to_16_px_around():
+    rng = np.random.default_rng(4)
+    hole, near = box((96, 96), 36, 36, 24, 24), box((96, 96), 30, 30, 36, 36)
+    grain = rng.normal(0, 0.05, (96, 96, 3)).astype(np.float32)
+    picture = np.float32(0.5) + np.where(
+        hole[..., None], grain / 2, np.where(near[..., None], 0, grain)
+    )
+    made = curation.as_fine_as_around(picture.astype(np.float32), hole, hole)
+    inner = box((96, 96), 42, 42, 12, 12)
+    assert energy(made, inner) > 1.4 * energy(picture, inner)
+
+
 def test_copies_take_half_of_the_low_frequencies_of_the_colors():
     hole = box((80, 80), 0, 0, 80, 80)
     copies, colors = np.full((80, 80, 3), 0.2, np.float32), np.full((80, 80, 3), 0.6, np.float32)

@@ -108,6 +108,31 @@ def test_a_sky_repeats_nothing():
     assert periods_of(sky.astype(np.uint8), hole) == []
 
 
+def test_waves_in_grain_repeat_themselves():
+    """On the way to a period the error need not be large everywhere, but somewhere."""
+    grain = np.random.default_rng(3).normal(0, 2.2, (128, 192))
+    waves = 128 + 40 * np.sin(2 * np.pi * np.arange(192) / 32) + grain
+    picture = np.rint(waves)[..., None].repeat(3, axis=2).astype(np.uint8)
+    hole = box((128, 192), 40, 60, 40, 40)
+    assert Period(0, 32) in periods_of(picture, hole)
+
+
+def test_a_gentle_ramp_goes_on_as_it_is():
+    """Two pixels further it is hardly another, and 40 further it is."""
+    rows, columns = np.mgrid[:120, :160]
+    ramp = np.rint(60 + 0.1 * rows + 0.04 * columns)[..., None].repeat(3, axis=2).astype(np.uint8)
+    hole = box((120, 160), 40, 50, 40, 50)
+    filled = repeated(ramp, hole, hole, periods_of(ramp, hole))
+    assert np.abs(filled[hole].astype(int) - ramp[hole]).max() <= 1
+
+
+def test_what_is_searched_is_where_least_is_missing():
+    hole = np.zeros((700, 1600), bool)
+    hole[:, :700] = hole[:, 1300:] = True
+    rows, columns = periodic._most_known(hole)
+    assert hole[rows, columns].mean() < 0.1 and rows.stop - rows.start == 640
+
+
 def test_tiles_as_light_and_of_other_colors_are_not_the_same():
     picture = tiled(noise(8, 8) / 3 + 60.0, 64, 96)
     y, x = np.mgrid[:64, :96] // 8

@@ -86,6 +86,10 @@ def test_a_piece_sees_what_was_filled_before(monkeypatch):
     again = np.asarray(pipe(Image.fromarray(photo), hole, texture="patches").images[0])
     assert np.array_equal(again[hole][:, 0], made) and (photo == 30).all()
     calls.clear()
+    pipe(Image.fromarray(photo), hole, texture="patches", num_images_per_prompt=2)
+    first_of_second = calls[len(calls) // 2]
+    assert not (first_of_second[0] >= 200).any()  # each result is made from the photo alone
+    calls.clear()
     pipe(Image.fromarray(photo), hole, texture="detail")
     assert len(calls) == 1
 
