@@ -4,7 +4,7 @@
     python -m benchmarks.large_photos --holes large scratch --repeats 1
 
 The examples enlarged, by the bundled pipeline as the demo calls it: median milliseconds of the
-whole call after a warm-up, and within it of finding faces, of the drafts and of the last copy.
+whole call after a warm-up, and within it of finding faces, of the drafts and of the shift map.
 """
 
 import argparse
@@ -30,7 +30,7 @@ HOLES = {  # left, top in shares of the photo
 PARTS = {
     "finding faces": (routes, "find_faces"),
     "drafts": (curation, "copied_by_each"),
-    "copy": (curation, "copied"),
+    "shift map": (curation, "shifted"),
 }
 
 

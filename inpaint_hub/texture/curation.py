@@ -10,29 +10,34 @@ from scipy import ndimage
 
 from inpaint_hub import crops
 from inpaint_hub.blending import blend_fill
-from inpaint_hub.texture.detail import resized, with_detail
-from inpaint_hub.texture.guide import color_features, height_features, richness, unexplained
+from inpaint_hub.texture.detail import BOX, reduced_mask, resized, with_detail
+from inpaint_hub.texture.guide import (
+    carried_colors,
+    height_features,
+    richness,
+    unexplained,
+)
 from inpaint_hub.texture.patches import PATCH_RADIUS_PX, copied, copied_by_each, engine_problem
 from inpaint_hub.texture.periodic import periods_of, repeated
+from inpaint_hub.texture.shiftmap import shifted
 
-BICUBIC, BOX = Image.Resampling.BICUBIC, Image.Resampling.BOX
+BICUBIC = Image.Resampling.BICUBIC
 TEXTURES = ("none", "detail", "patches", "auto")
-MAX_HOLE_PX = 18_000  # the engine's time goes with the hole: larger ones are filled at less
-MAX_CROP_PX = 150_000
+MAX_HOLE_PX = 60_000  # larger holes are filled at less resolution
+MAX_CROP_PX = 500_000
 MAX_SEEN_PX = 400_000  # of a larger crop, colors and the network are looked at smaller
 TRUSTED = 0.05  # of the variance around the hole unexplained: the network knows this kind of photo
 RICH = 0.25  # share of its surroundings' detail, at its resolution: below, the fill is a blur
 LEADING = 0.02  # from here down its colors count fully; from TRUSTED up not at all
 NETWORK_SHARE = 0.6  # of trusted colors beside those carried into the hole from its rim
-DRAFT_FACTOR = 2  # drafts are copied at so much less resolution: they see more at once
+DRAFT_FACTOR = 2  # drafts are copied at so much less resolution, at least: they see more at once
+MAX_DRAFT_PX, MAX_DRAFT_CROP_PX = 4_500, 37_500  # the engine's time goes with the hole
 DRAFT_WEIGHT = 0.02  # of the height's distance beside that of patches, in one of two drafts
-GUIDE_WEIGHT = 0.05  # of the drafts' colors' distance beside that of patches; 0.15 gained nothing
 COLOR_SHARE = 0.5  # of the low frequencies of those colors that copies take over
 COLOR_SIGMA = 1 / 40  # of the crop's longer side
 RING_PX = 16  # around a hole, where what is fine is measured
 FINE_SIGMA_PX = 1.0  # what is finer loses by the engine's votes, which are means of patches
-MOST_GAIN = 1.3  # by which it is raised to what the hole's surroundings have
-RIM_SIGMA = 1 / 80  # known colors are softened so much before they are carried into the hole
+MOST_GAIN = 2.0  # by which it is raised to what the hole's surroundings have
 
 
 class Textured(NamedTuple):
@@ -119,8 +124,8 @@ def _seen_smaller(whole: _Seen) -> _Seen:
     return _Seen(
         resized(whole.fill, size, BOX),
         resized(whole.known.astype(np.float32), size, BOX),
-        _reduced_mask(whole.hole, size),
-        ~_reduced_mask(~whole.covered, size),
+        reduced_mask(whole.hole, size),
+        ~reduced_mask(~whole.covered, size),
         whole.cell_px / factor,
     )
 
@@ -138,18 +143,8 @@ def _leading_colors(seen: _Seen, base: np.ndarray, trust: float) -> np.ndarray:
     """float32 [H,W,3]: in the hole the known colors carried into it and, as far as the network is
     trusted, its own."""
     share = NETWORK_SHARE * trust
-    carried = _carried_colors(seen.known.astype(np.float32) / 255, seen.hole)
+    carried = carried_colors(seen.known.astype(np.float32) / 255, seen.hole)
     return (carried * (1 - share) + base * share).astype(np.float32)
-
-
-def _carried_colors(photo: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """float32 [H,W,3]: the softened known colors, carried smoothly into the hole."""
-    sigma = max(RIM_SIGMA * max(hole.shape), 0.5)
-    share = (~hole).astype(np.float32)
-    weight = np.maximum(ndimage.gaussian_filter(share, sigma), 1e-3)
-    soft = ndimage.gaussian_filter(photo * share[..., None], (sigma, sigma, 0)) / weight[..., None]
-    flat = np.full_like(photo, 0.5)
-    return np.clip(blend_fill(flat, soft.astype(np.float32), hole, "poisson"), 0, 1)
 
 
 def _mean_color(known: np.ndarray, hole: np.ndarray) -> np.ndarray | np.uint8:
@@ -197,11 +192,12 @@ def _patches(
     height, width = own.shape
     factor = max(np.sqrt(own.sum() / MAX_HOLE_PX), np.sqrt(own.size / MAX_CROP_PX), 1.0)
     if factor < 1.2:
-        return _led_copies(known, colors, barred, own, seed)
+        return _led_copies(known, colors, hole, barred, own, seed)
     pixels, small_barred, small_own, small = _reduced(colors, barred, own, factor)
     if _too_little(small_barred, small_own):
         return colors
-    filled = _led_copies(pixels, small, small_barred, small_own, seed)
+    small_hole = reduced_mask(hole, small_own.shape[::-1])
+    filled = _led_copies(pixels, small, small_hole, small_barred, small_own, seed)
     large = resized(filled, (width, height), BICUBIC)
     photo = known.astype(np.float32) / 255
     large = np.where(own[..., None], np.clip(large, 0, 1), np.where(hole[..., None], colors, photo))
@@ -209,18 +205,26 @@ def _patches(
 
 
 def _led_copies(
-    pixels: np.ndarray, colors: np.ndarray, barred: np.ndarray, own: np.ndarray, seed: int
+    pixels: np.ndarray,
+    colors: np.ndarray,
+    hole: np.ndarray,
+    barred: np.ndarray,
+    own: np.ndarray,
+    seed: int,
 ) -> np.ndarray:
     """float32 [H,W,3]: copies in `own`, led by what two coarser drafts have in common."""
-    guide = color_features(_drafted(colors, barred, own, seed))
-    copies = copied(pixels, barred, own, seed, guide, GUIDE_WEIGHT)
-    return _recolored(copies.astype(np.float32) / 255, colors, own)
+    copies = shifted(_drafted(colors, barred, own, seed), hole, barred, own, seed)
+    if copies is None:  # no whole patch at half the resolution
+        copies = copied(pixels, barred, own, seed).astype(np.float32) / 255
+    return _recolored(copies, colors, own)
 
 
 def _drafted(colors: np.ndarray, barred: np.ndarray, own: np.ndarray, seed: int) -> np.ndarray:
     """float32 [H,W,3]: in `own` the mean of two drafts; what one gets wrong the other rarely does.
     The colors where too little is known at the drafts' resolution."""
-    pixels, small_barred, small_own, _ = _reduced(colors, barred, own, DRAFT_FACTOR)
+    least = np.sqrt(max(own.sum() / MAX_DRAFT_PX, own.size / MAX_DRAFT_CROP_PX))
+    factor = max(float(least), DRAFT_FACTOR)
+    pixels, small_barred, small_own, _ = _reduced(colors, barred, own, factor)
     if _too_little(small_barred, small_own):
         return colors
     guides = (None, height_features(small_own.shape))
@@ -258,13 +262,7 @@ def _reduced(
     size = max(round(width / factor), 1), max(round(height / factor), 1)
     small = resized(picture, size, BOX)
     pixels = np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
-    return pixels, *(_reduced_mask(mask, size) for mask in (hole, own)), small
-
-
-def _reduced_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """bool of that size: wherever a pixel of the mask has a share."""
-    reduced = Image.fromarray(mask.astype(np.float32)).resize(size, BOX)
-    return np.asarray(reduced) > 0
+    return pixels, *(reduced_mask(mask, size) for mask in (hole, own)), small
 
 
 def _recolored(copies: np.ndarray, colors: np.ndarray, own: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+BOX = Image.Resampling.BOX
 PATCH_CELLS = 5  # side of the compared patches
 KEYS = 2048  # of the coarse start; then the search moves in steps of single cells
 MAX_CELLS = 256  # longest side of the compared picture
@@ -20,6 +21,12 @@ def resized(pixels: np.ndarray, size: tuple[int, int], resample: Image.Resamplin
     """float32 [H,W,3] -> [h,w,3] of size (w, h)."""
     planes = [Image.fromarray(np.ascontiguousarray(p)) for p in np.moveaxis(pixels, 2, 0)]
     return np.stack([np.asarray(p.resize(size, resample)) for p in planes], axis=2)
+
+
+def reduced_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """bool of size (w, h): wherever a pixel of the mask has a share."""
+    reduced = Image.fromarray(mask.astype(np.float32)).resize(size, BOX)
+    return np.asarray(reduced) > 0
 
 
 def with_detail(
@@ -35,7 +42,7 @@ def with_detail(
     columns, rows = (max(int(round(n)), 1) for n in cells)
     if cell_px <= 1 or min(rows, columns) < PATCH_CELLS or not own.any():
         return picture
-    grid = resized(picture, (columns, rows), Image.Resampling.BOX)
+    grid = resized(picture, (columns, rows), BOX)
     residual = picture - resized(grid, (width, height), Image.Resampling.BICUBIC)
     down, across = height / rows, width / columns
     asked = cells_with(own, rows, columns)

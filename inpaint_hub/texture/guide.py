@@ -3,9 +3,10 @@
 import numpy as np
 from scipy import ndimage
 
+from inpaint_hub.blending import blend_fill
 from inpaint_hub.images import LUMA
 
-SOFTNESS_PX = 2.0  # sources are led by colors, not by what is drawn with them
+RIM_SIGMA = 1 / 80  # known colors are softened so much before they are carried into the hole
 RING_CELLS = 6  # width of the ring in which the network is compared with what is known
 HALF = 0.5  # the engine takes coordinates on a circle of length 1: distances are linear to a half
 
@@ -20,14 +21,14 @@ def height_features(shape: tuple[int, int]) -> np.ndarray:
     return np.stack([np.broadcast_to(rows, shape), np.zeros(shape, np.float32)], axis=2) * HALF
 
 
-def color_features(picture: np.ndarray) -> np.ndarray:
-    """float32 [H,W,2] in [0,0.5], lightness and green against red and blue of `picture`, float32
-    [H,W,3] in [0,1], softened: where something of that color is expected, other colors are less
-    likely sources."""
-    soft = ndimage.gaussian_filter(picture, (SOFTNESS_PX, SOFTNESS_PX, 0))
-    red, green, blue = np.moveaxis(soft, 2, 0)
-    features = np.stack([soft @ LUMA, (red + blue - 2 * green) / 2 + 0.5], axis=2)
-    return (np.clip(features, 0, 1) * HALF).astype(np.float32)
+def carried_colors(photo: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """float32 [H,W,3]: the softened known colors, carried smoothly into the hole."""
+    sigma = max(RIM_SIGMA * max(hole.shape), 0.5)
+    share = (~hole).astype(np.float32)
+    weight = np.maximum(ndimage.gaussian_filter(share, sigma), 1e-3)
+    soft = ndimage.gaussian_filter(photo * share[..., None], (sigma, sigma, 0)) / weight[..., None]
+    flat = np.full_like(photo, 0.5)
+    return np.clip(blend_fill(flat, soft.astype(np.float32), hole, "poisson"), 0, 1)
 
 
 def unexplained(

@@ -48,19 +48,15 @@ def copied(
     hole: np.ndarray,
     own: np.ndarray,
     seed: int = 0,
-    guide: np.ndarray | None = None,
-    weight: float = 0.0,
     radius_px: int = PATCH_RADIUS_PX,
 ) -> np.ndarray:
-    """uint8 [H,W,3]: `known` with its own patches in `own`; all else as it is.
+    """uint8 [H,W,3]: `known` with its own patches in `own`, unguided; all else as it is.
 
-    guide: float32 [H,W,2] in [0,0.5] whose distance, times `weight`, is added to that of patches;
-        None searches unguided. seed: of the search, a whole number; equal inputs and seeds give
-        equal results.
+    seed: of the search, a whole number; equal inputs and seeds give equal results.
 
     Raises: RuntimeError where the engine does not load, or fails.
     """
-    return copied_by_each([guide], known, hole, own, seed, weight, radius_px)[0]
+    return copied_by_each([None], known, hole, own, seed, radius_px=radius_px)[0]
 
 
 def copied_by_each(
@@ -72,7 +68,11 @@ def copied_by_each(
     weight: float = 0.0,
     radius_px: int = PATCH_RADIUS_PX,
 ) -> list[np.ndarray]:
-    """[uint8 [H,W,3]]: `copied` by each of the guides, with the same seed, at the same time."""
+    """[uint8 [H,W,3]]: `copied` by each of the guides, with the same seed, at the same time.
+
+    guides: float32 [H,W,2] in [0,0.5] whose distance, times `weight`, is added to that of patches;
+        None searches unguided.
+    """
     problem = engine_problem()
     if problem:
         raise RuntimeError(problem)
