@@ -124,6 +124,26 @@ def test_costs_are_the_sums_written_out():
         assert costs[4, k] == pytest.approx(wanted, rel=1e-4)
 
 
+def test_flat_colors_cost_their_squared_difference():
+    """A draft of one color, a photo of another: softening changes neither but near the rim."""
+    hole = box((60, 60), 20, 20, 20, 20)
+    picture = np.where(hole[..., None], np.float32([0.2, 0.5, 0.9]), np.float32([0.4, 0.4, 0.6]))
+    costs = shiftmap._costs(scene_of(picture, hole), np.array([[0, 30]])).numpy()
+    inner = box((60, 60), 26, 26, 8, 4)[hole]  # what 30 px to the right of it is far from the hole
+    squares = 0.2**2 + 0.1**2 + 0.3**2
+    wanted = (shiftmap.COLOR_COST + shiftmap.PATCH_COST) * squares
+    assert np.allclose(costs[inner], wanted, rtol=1e-3)
+
+
+def test_beyond_the_photo_nothing_meets_the_rim():
+    picture, hole = np.full((30, 30, 3), 0.5, np.float32), box((30, 30), 0, 10, 5, 6)
+    costs = shiftmap._rim_costs(scene_of(picture, hole), np.array([[10, 0], [25, 0]])).numpy()
+    assert not costs[:, 0].any()
+    bottom = np.argwhere(hole)[:, 0] == 4  # whose known neighbor below lies outside, 25 px further
+    assert (costs[bottom, 1] >= shiftmap.RIM_COST).all()
+    assert not costs[np.argwhere(hole)[:, 0] < 4][:, 1].any()
+
+
 def test_what_is_barred_or_beside_it_or_outside_is_forbidden():
     hole = box((30, 30), 12, 12, 3, 3)
     barred = hole | box((30, 30), 20, 20, 5, 5)
@@ -167,6 +187,12 @@ def test_only_the_rim_that_is_known_holds_a_fill():
     picture[other] = 1.0
     made = composed(picture, own | other, own, np.broadcast_to([-8, 0], (own.sum(), 2)))
     assert np.allclose(made[own], 0.5, atol=1e-4)
+
+
+def test_without_a_known_rim_the_copies_keep_their_colors():
+    picture, own = noise(30, 30), box((30, 30), 12, 12, 5, 5)
+    made = composed(picture, box((30, 30), 11, 11, 7, 7), own, np.broadcast_to([-9, 3], (25, 2)))
+    assert np.abs(made[own] - np.roll(picture, (9, -3), (0, 1))[own]).max() < 1e-3
 
 
 def test_a_pattern_comes_back_exactly():

@@ -4,6 +4,8 @@ resolution; the photo's known pixels say how that looks at theirs. Nothing here 
 Barnes, Shechtman, Finkelstein, Goldman, "PatchMatch", SIGGRAPH 2009 (the engine: PyPatchMatch).
 Wexler, Shechtman, Irani, "Space-Time Completion of Video", PAMI 2007 (search and vote).
 Yi, Tang, Azizi, Jang, Xu, "Contextual Residual Aggregation", CVPR 2020 (the detail).
+Pritch, Kav-Venaki, Peleg, "Shift-Map Image Editing", ICCV 2009 (the copies).
+He, Sun, "Statistics of Patch Offsets for Image Completion", ECCV 2012 (their offsets).
 Zhang, Barnes, Hampp, Paris, Shechtman, Shi, "Inpainting at Modern Camera Resolution by Guided
 PatchMatch with Auto-Curation", ECCV 2022 (guide and curation).
 

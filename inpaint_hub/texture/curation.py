@@ -36,7 +36,7 @@ DRAFT_WEIGHT = 0.02  # of the height's distance beside that of patches, in one o
 COLOR_SHARE = 0.5  # of the low frequencies of those colors that copies take over
 COLOR_SIGMA = 1 / 40  # of the crop's longer side
 RING_PX = 16  # around a hole, where what is fine is measured
-FINE_SIGMA_PX = 1.0  # what is finer loses by the engine's votes, which are means of patches
+FINE_SIGMA_PX = 1.0  # what is finer is a little weaker in copies: smooth places cost less
 MOST_GAIN = 2.0  # by which it is raised to what the hole's surroundings have
 
 

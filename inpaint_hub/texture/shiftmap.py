@@ -270,8 +270,8 @@ def _rim_costs(scene: Scene, offsets: np.ndarray) -> torch.Tensor:
 
 
 def _cheapest(costs: torch.Tensor, own: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """(int [N,L] offsets to choose from, float32 [N,L] their costs): half are the cheapest of the
-    pixel and its surroundings, half of the rest the cheapest of the pixel alone."""
+    """(int [N,L] offsets to choose from, float32 [N,L] their costs): half of them the cheapest of the
+    pixel and its surroundings, half the cheapest others of the pixel alone."""
     inside = own[_box(own)]
     spread = np.zeros((*inside.shape, costs.shape[1]), np.float32)
     spread[inside] = costs.numpy()
