@@ -67,6 +67,35 @@ def test_short_offsets_are_no_repetition(monkeypatch):
     assert len(found) > 10 and np.abs(found).max(axis=1).min() >= 96 / 15
 
 
+def test_of_each_repetition_both_directions_are_offsets(monkeypatch):
+    monkeypatch.setattr(shiftmap, "MATCHES", 0)
+    monkeypatch.setattr(shiftmap, "QUERIES", 1)
+    picture = noise(60, 60)
+    found = offsets_of(scene_of(picture, box((60, 60), 5, 5, 3, 3)), np.random.default_rng(0))
+    assert len(found) == 2 and (found[0] == -found[1]).all()
+
+
+def test_patches_are_compared_by_what_differs_most_between_them(monkeypatch):
+    """Strong stripes of a period of 16 px, and weak noise that repeats nowhere."""
+    monkeypatch.setattr(shiftmap, "MATCHES", 0)
+    monkeypatch.setattr(shiftmap, "COMPONENTS", 2)
+    stripes = 0.5 + 0.4 * np.sin(np.arange(96) * 2 * np.pi / 16)[:, None, None]
+    picture = (stripes + 0.02 * noise(96, 80)).astype(np.float32)
+    found = offsets_of(scene_of(picture, box((96, 80), 5, 5, 3, 3)), np.random.default_rng(0))
+    off = np.abs((found[:, 0] + 8) % 16 - 8)
+    assert len(found) > 20 and off.max() <= 1
+
+
+def test_what_meets_is_compared_by_colors_their_differences_and_fineness():
+    picture, fineness = noise(20, 24), noise(20, 24)[..., 0]
+    looks = shiftmap._looks(scene_of(picture, box((20, 24), 5, 5, 3, 3), fineness=fineness))
+    gray = picture.mean(axis=2)
+    assert (looks[..., :3] == picture).all()
+    assert np.allclose(looks[7, 9, 3], (gray[8, 9] - gray[6, 9]) / 2, atol=1e-6)
+    assert np.allclose(looks[7, 9, 4], (gray[7, 10] - gray[7, 8]) / 2, atol=1e-6)
+    assert np.allclose(looks[..., 5], shiftmap.FINENESS_WEIGHT * fineness)
+
+
 def test_without_a_whole_patch_there_is_no_offset_and_no_copy():
     hole = ~box((40, 40), 10, 10, 6, 40)
     assert offsets_of(scene_of(noise(40, 40), hole), np.random.default_rng(0)).shape == (0, 2)
@@ -91,9 +120,10 @@ def energy(scene, offsets, labels):
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("shape", [(1, 6), (5, 1)])
-def test_along_a_line_the_labeling_is_the_best_of_all(shape, seed):
+@pytest.mark.parametrize(("shape", "seam"), [((1, 6), 0.01), ((5, 1), 0.01), ((5, 1), 0.5)])
+def test_along_a_line_the_labeling_is_the_best_of_all(monkeypatch, shape, seam, seed):
     """On a chain belief propagation is exact: brute force over every labeling agrees."""
+    monkeypatch.setattr(shiftmap, "SEAM_COST", seam)
     picture = noise(24, 24, seed)
     scene = scene_of(picture, box((24, 24), 10, 9, *shape))
     offsets = np.array([[-7, 2], [6, -3], [7, 5]])
@@ -228,8 +258,19 @@ def test_nothing_barred_is_copied():
     assert made[inner][:, 0].max() < 0.35  # the rim is mixed in, a copy would be 1
 
 
-def test_odd_sides_and_small_pictures_work_and_seeds_repeat():
-    for shape, place in (((41, 57), (10, 21, 13, 9)), ((17, 90), (4, 40, 9, 11))):
+def test_odd_sides_and_small_pictures_work_and_seeds_repeat(monkeypatch):
+    real = shiftmap.composed
+
+    def checked(picture, hole, own, offsets):
+        assert not hole[tuple((np.argwhere(own) + offsets).T)].any()  # nothing but what is known
+        return real(picture, hole, own, offsets)
+
+    monkeypatch.setattr(shiftmap, "composed", checked)
+    for shape, place in (
+        ((41, 57), (10, 21, 13, 9)),
+        ((17, 90), (4, 40, 9, 11)),
+        ((43, 75), (12, 30, 15, 17)),
+    ):
         picture, hole = noise(*shape), box(shape, *place)
         first, again = (shifted(picture, hole, hole, hole, 3) for _ in range(2))
         assert (first == again).all() and (first[~hole] == picture[~hole]).all()
@@ -243,15 +284,27 @@ def test_another_seed_compares_other_patches(monkeypatch):
     assert (first != second)[hole].mean() > 0.5
 
 
+def test_two_offsets_that_show_the_same_cost_little_where_they_meet():
+    picture = np.tile(noise(30, 10), (1, 3, 1))
+    scene, offsets = scene_of(picture, box((30, 30), 10, 10, 1, 2)), np.array([[7, 0], [7, 10]])
+    first, second, chosen = torch.tensor([0]), torch.tensor([1]), torch.tensor([[0, 1], [1, 0]])
+    costs = shiftmap._seam_costs(scene, offsets, chosen, first, second)
+    looks = shiftmap._looks(scene)
+    other = [((looks[17, x] - looks[17, x + 10]) ** 2).sum() for x in (10, 11)]
+    assert torch.allclose(costs[0].diagonal(), shiftmap.SEAM_COST + torch.tensor(sum(other)))
+    assert costs[0, 0, 1] == costs[0, 1, 0] == 0  # the same offset
+
+
 def test_each_pixel_chooses_from_the_cheapest_around_it_and_its_own():
     own = box((20, 20), 5, 5, 10, 10)
     costs = torch.from_numpy(np.random.default_rng(0).random((100, 40)).astype(np.float32))
     costs[:, 7] = 0.01  # cheap everywhere
     costs[33, 9] = 0.0  # the pixel's own
-    costs[:, 3] = shiftmap.FORBIDDEN
+    costs[:50, 3] = shiftmap.FORBIDDEN
+    costs[50:, 3] = -50.0  # cheap around them: no help to those that may not
     chosen, values = shiftmap._cheapest(costs, own)
     assert chosen.shape == (100, shiftmap.LABELS)
     assert all(len(set(row)) == shiftmap.LABELS for row in chosen.tolist())
     assert (chosen == 7).any(dim=1).all() and (chosen[33] == 9).any()
-    assert not (chosen == 3).any()
+    assert not (chosen[:50] == 3).any() and (chosen[50:] == 3).any(dim=1).all()
     assert (values == costs.gather(1, chosen)).all()

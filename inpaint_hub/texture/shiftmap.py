@@ -164,7 +164,6 @@ def _frequent(offsets: np.ndarray, shape: tuple[int, int], count: int) -> np.nda
     """int [K,2]: the most frequent offsets that are no neighbors' shoulders, `count` at most."""
     counts = np.zeros([2 * n + 1 for n in shape], np.float32)
     np.add.at(counts, tuple((offsets + shape).T), 1)
-    counts[tuple(shape)] = 0  # staying where one is is no offset
     soft = ndimage.gaussian_filter(counts, 1.0)
     peaks = np.argwhere((soft == ndimage.maximum_filter(soft, size=3)) & (soft > 0))
     order = np.argsort(-soft[tuple(peaks.T)], kind="stable")
