@@ -269,8 +269,8 @@ def _rim_costs(scene: Scene, offsets: np.ndarray) -> torch.Tensor:
 
 
 def _cheapest(costs: torch.Tensor, own: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """(int [N,L] offsets to choose from, float32 [N,L] their costs): half of them the cheapest of the
-    pixel and its surroundings, half the cheapest others of the pixel alone."""
+    """(int [N,L] offsets to choose from, float32 [N,L] their costs): half of them the cheapest of
+    the pixel and its surroundings, half the cheapest others of the pixel alone."""
     inside = own[_box(own)]
     spread = np.zeros((*inside.shape, costs.shape[1]), np.float32)
     spread[inside] = costs.numpy()
