@@ -277,6 +277,19 @@ def test_odd_sides_and_small_pictures_work_and_seeds_repeat(monkeypatch):
         assert np.isfinite(first).all()
 
 
+@pytest.mark.parametrize("noise_of", [0.0, 1e-12, 1e-7, 1e-3])
+def test_photos_of_one_color_have_axes(noise_of):
+    """Single precision failed to converge for such."""
+    rng = np.random.default_rng(0)
+    for size in (50, 1200, 5000):
+        values = torch.from_numpy((rng.normal(size=(size, 147)) * noise_of).astype(np.float32))
+        axes = shiftmap._principal_axes(values)
+        assert axes.shape == (147, shiftmap.COMPONENTS) and axes.isfinite().all()
+    flat = np.broadcast_to(np.float32([200, 30, 40]) / 255, (50, 70, 3)).copy()
+    hole = box((50, 70), 0, 0, 50, 30)
+    assert np.abs(shifted(flat, hole, hole, hole, 0) - flat).max() < 1e-5
+
+
 def test_another_seed_compares_other_patches(monkeypatch):
     monkeypatch.setattr(shiftmap, "KEYS", 200)
     picture, hole = noise(80, 80), box((80, 80), 30, 30, 20, 20)

@@ -122,8 +122,7 @@ def offsets_of(scene: Scene, rng: np.random.Generator) -> np.ndarray:
         return np.zeros((0, 2), int)
     keys = _patches(scene.picture, places)
     mean = keys.mean(dim=0)
-    _, axes = torch.linalg.eigh((keys - mean).T @ (keys - mean))  # ascending
-    axes = axes[:, -COMPONENTS:]
+    axes = _principal_axes(keys - mean)
     keys = (keys - mean) @ axes
     some = _some(np.arange(len(places)), QUERIES, rng)
     spots = torch.from_numpy(places.astype(np.float32))
@@ -134,6 +133,13 @@ def offsets_of(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     nearest = _nearest((_patches(scene.picture, drafted) - mean) @ axes, keys, NEAREST)
     matches = (places[nearest] - drafted[:, None]).reshape(-1, 2)
     return np.unique(np.concatenate([repeats, _frequent(matches, shape, MATCHES)]), axis=0)
+
+
+def _principal_axes(values: torch.Tensor) -> torch.Tensor:
+    """float32 [D,COMPONENTS] of centered values [N,D]."""
+    # In single precision LAPACK may fail for a photo of a single color.
+    squares = (values.T @ values).double() + 1e-9 * torch.eye(values.shape[1])
+    return torch.linalg.eigh(squares).eigenvectors[:, -COMPONENTS:].float()  # the largest are last
 
 
 def _patches(picture: np.ndarray, places: np.ndarray) -> torch.Tensor:
