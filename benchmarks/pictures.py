@@ -15,6 +15,7 @@ weights/*/sample.jpg, with --cards and nothing else: what the weights' cards sho
 import argparse
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from diffusers.utils import make_image_grid
@@ -87,9 +88,12 @@ def card_picture(folder, side=192):
         pictures = [pipe(truncation_psi=0.7, generator=draw).images[0] for draw in draws]
         return grid([[np.asarray(picture) for picture in pictures]], side)
     pipe = load_pipeline(folder)
-    photo = "face.png" if "faces" in folder.name else "rocket.jpg"
+    paintings = "portraits" in folder.name
+    photo = "face.png" if paintings or "faces" in folder.name else "rocket.jpg"
     options = {"context": 1, "texture": "auto"} if isinstance(pipe, FeedForwardPipeline) else {}
     pixels = square(photo)
+    if paintings:  # no painting is among the examples
+        pixels = cv2.stylization(pixels, sigma_s=30, sigma_r=0.3)
     given = Image.open(ROOT / "examples" / EXAMPLES[photo]).convert("L")
     mask = np.asarray(ImageOps.fit(given, pixels.shape[1::-1])) > 127
     if "outpainting" in folder.name:

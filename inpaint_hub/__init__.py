@@ -62,6 +62,7 @@ _HOMES = {
     "default_pipeline": "pipelines",
     "load_pipeline": "pipelines",
     "outpainting_pipeline": "pipelines",
+    "paintings_pipeline": "pipelines",
 }
 __all__ = ["__version__", *_HOMES]
 

@@ -16,7 +16,7 @@ from inpaint_hub.demo import filling, models
 from inpaint_hub.demo.filling import WHOLE_PIXELS, Settings
 from inpaint_hub.demo.models import HUB_PIPELINES, Models
 from inpaint_hub.demo.photos import SHOWN_PIXELS, Refusal, Visit, accept, opened, write_result
-from inpaint_hub.pipelines.bundle import OUTPAINTING
+from inpaint_hub.pipelines.bundle import OUTPAINTING, PAINTINGS
 
 
 @pytest.fixture
@@ -143,6 +143,22 @@ def test_borders_are_filled_by_the_weights_trained_for_them_and_faces_by_the_sam
     assert automatic.photos.name_or_path.name == OUTPAINTING
     assert here.outpainting("Faces") is here.get("Faces")
     assert provenance.describe(automatic.photos)["model"] == OUTPAINTING
+
+
+def test_paintings_are_filled_by_the_weights_adapted_to_them_where_these_are(monkeypatch):
+    here = Models(models.bundled_models(), engine=None)
+    assert here.names == ["Automatic", "Faces", "Photos", "Paintings"]
+    pipe = here.get("Paintings")
+    assert isinstance(pipe, AutoInpaintPipeline) and pipe is here.outpainting("Paintings")
+    assert pipe.faces.name_or_path.name == PAINTINGS
+    assert pipe.photos.name_or_path.name == "photos-128"
+
+    def only_default(name):
+        if name == PAINTINGS:
+            raise FileNotFoundError(name)
+
+    monkeypatch.setattr(models, "weights_folder", only_default)
+    assert list(models.bundled_models()) == ["Automatic", "Faces", "Photos"]
 
 
 def test_other_models_fill_their_borders_themselves(hub):

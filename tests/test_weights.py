@@ -22,6 +22,7 @@ LARGEST_BYTES = {
     "invertfill-faces-128": 20e6,
     "dualpath-faces-128": 28e6,
     "dualpath-photos-128": 25e6,
+    "dualpath-portraits-128": 28e6,
     "invertfill-paper-faces-128": 20e6,
     "psp-faces-128": 25e6,
     "invertfill-scenes-128": 20e6,
@@ -37,6 +38,7 @@ LARGEST_ERROR = {
     "invertfill-paper-faces-128": 0.98,
     "psp-faces-128": 0.98,
     "dualpath-faces-128": 0.98,
+    "dualpath-portraits-128": 0.98,
 }
 
 

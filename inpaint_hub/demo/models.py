@@ -5,10 +5,16 @@ import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
-from inpaint_hub import default_pipeline, load_pipeline, outpainting_pipeline
+from inpaint_hub import (
+    default_pipeline,
+    load_pipeline,
+    outpainting_pipeline,
+    paintings_pipeline,
+)
 from inpaint_hub.bundled import weights_folder
 from inpaint_hub.demo.photos import Refusal
 from inpaint_hub.hub import find_file
+from inpaint_hub.pipelines.bundle import PAINTINGS
 
 HUB_ID = re.compile(r"^[\w-][\w.-]*/[\w-][\w.-]*$")
 HUB_PIPELINES = 2  # of the Hub's, kept at once; the longest unused one goes
@@ -122,10 +128,15 @@ class Models:
 
 
 def bundled_models():
-    """{name: source} of what the package brings along, the default first: the router, and the two
-    pipelines it chooses from.
+    """{name: source} of what the package brings along, the default first: the router, the two
+    pipelines it chooses from, and in a checkout the router for paintings.
 
     Raises: FileNotFoundError without bundled weights.
     """
     weights_folder("")
-    return {"Automatic": default_pipeline, "Faces": Part("faces"), "Photos": Part("photos")}
+    found = {"Automatic": default_pipeline, "Faces": Part("faces"), "Photos": Part("photos")}
+    try:
+        weights_folder(PAINTINGS)
+    except FileNotFoundError:
+        return found  # an installed package has the default weights alone
+    return found | {"Paintings": paintings_pipeline}

@@ -2,7 +2,11 @@
 
 from inpaint_hub.pipelines.auto import load_pipeline
 from inpaint_hub.pipelines.base import InpaintOutput, InpaintPipeline
-from inpaint_hub.pipelines.bundle import default_pipeline, outpainting_pipeline
+from inpaint_hub.pipelines.bundle import (
+    default_pipeline,
+    outpainting_pipeline,
+    paintings_pipeline,
+)
 from inpaint_hub.pipelines.comodgan import CoModGANPipeline
 from inpaint_hub.pipelines.dualpath import DualPathOutput, DualPathPipeline
 from inpaint_hub.pipelines.feed_forward import FeedForwardPipeline
@@ -37,4 +41,5 @@ __all__ = [
     "default_pipeline",
     "load_pipeline",
     "outpainting_pipeline",
+    "paintings_pipeline",
 ]

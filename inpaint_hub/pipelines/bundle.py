@@ -11,6 +11,7 @@ from inpaint_hub.pipelines.router import AutoInpaintPipeline
 BUNDLE = {"faces": "dualpath-faces-128", "photos": "photos-128"}
 DETECTOR = "face-detector"
 OUTPAINTING = "outpainting-128"  # the model of photos where borders are to be filled
+PAINTINGS = "dualpath-portraits-128"  # the model of faces where they are painted
 
 
 def default_pipeline(**kwargs: Any) -> AutoInpaintPipeline:
@@ -42,3 +43,14 @@ def outpainting_pipeline(
         kwargs = {"dtype": pipe.photos.dtype, "device_map": pipe.photos.device} | kwargs
     photos = load_pipeline(weights_folder(OUTPAINTING), **kwargs)
     return AutoInpaintPipeline(faces=pipe.faces, photos=photos, detector=pipe.detector)
+
+
+def paintings_pipeline(**kwargs: Any) -> AutoInpaintPipeline:
+    """default_pipeline() for paintings: its model of faces is the bundled one of painted portraits.
+
+    Arguments as from_pretrained's.
+
+    Raises: FileNotFoundError where the package was installed without these weights.
+    """
+    faces, pipe = load_pipeline(weights_folder(PAINTINGS), **kwargs), default_pipeline(**kwargs)
+    return AutoInpaintPipeline(faces=faces, photos=pipe.photos, detector=pipe.detector)
