@@ -5,19 +5,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from test_texture_parts import box, noise
 
 from inpaint_hub.texture import shiftmap
 from inpaint_hub.texture.shiftmap import Scene, composed, labeled, offsets_of, shifted
-
-
-def box(shape, top, left, height, width):
-    hole = np.zeros(shape, bool)
-    hole[top : top + height, left : left + width] = True
-    return hole
-
-
-def noise(height, width, seed=0):
-    return np.random.default_rng(seed).random((height, width, 3)).astype(np.float32)
 
 
 def scene_of(picture, hole, barred=None, fineness=None):
