@@ -38,6 +38,7 @@ NAMES = {
     "default_pipeline",
     "load_pipeline",
     "outpainting_pipeline",
+    "paintings_pipeline",
 }
 MODELS = [
     "DualPathInpainter",
