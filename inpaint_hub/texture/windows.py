@@ -6,10 +6,10 @@ from scipy import ndimage
 from inpaint_hub import crops
 
 CONTEXT = 1.0  # a hole's size on each of its sides is shown to the engine
-MIN_SIDE_PX = 320  # the engine's time goes with the hole, not with what it may copy from
+MIN_SIDE_PX = 320  # time goes with the hole, not with what may be copied from
 THIN_PX = 64  # wires, scratches and letters, in which no such square fits, are filled in pieces:
 PIECE_PX = 128  # what lies far away along them says nothing
-LARGE_PX = 220_000  # a crop above is copied at a lower resolution, which pieces need not be
+LARGE_PX = 220_000  # in a crop above drafts are coarse, which those of pieces need not be
 
 
 def textured_windows(
