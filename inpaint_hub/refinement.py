@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inpaint_hub.compositing import composite, mask_out
+from inpaint_hub.compositing import composite
 from inpaint_hub.dualpath.feed_forward import DILATIONS, FeedForward
 from inpaint_hub.hub import HubModel
 
@@ -89,13 +89,6 @@ def softened(x: Tensor) -> Tensor:
     taps = x.new_tensor([0.25, 0.5, 0.25])
     kernel = (taps[:, None] * taps).expand(channels, 1, 3, 3)
     return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=channels)
-
-
-def reduced(masked_image: Tensor, mask: Tensor, resolution: int) -> tuple[Tensor, Tensor]:
-    """(I_m, M) at `resolution` px, a whole share of s: what is known in part is hole."""
-    factor = masked_image.shape[-1] // resolution
-    mask = F.max_pool2d(mask, factor)
-    return mask_out(F.avg_pool2d(masked_image, factor), mask), mask
 
 
 def with_coarse_fill(masked_image: Tensor, mask: Tensor, generated: Tensor) -> Tensor:

@@ -7,9 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inpaint_hub.compositing import reduced
+from inpaint_hub.dualpath.instance_norm import InstanceNorm2d
+
 SLOPE = 0.2
 NUM_HALVINGS = 3
 DILATIONS = (1, 2, 4, 8, 1, 2, 4, 8)
+Fuse = Callable[[Tensor], Tensor]
+
+
+def unfused(x: Tensor) -> Tensor:
+    return x
 
 
 def decoder_widths(resolution: int, channels: int) -> dict[int, int]:
@@ -19,12 +27,6 @@ def decoder_widths(resolution: int, channels: int) -> dict[int, int]:
         resolution >> (NUM_HALVINGS - i): channels * multiple
         for i, multiple in enumerate(multiples)
     }
-
-
-def instance_norm2d(channels: int) -> nn.Module:
-    """Instance norm with a scale and an offset, as a group norm of one channel a group: torch's
-    own copies channels-last maps to another layout and back."""
-    return nn.GroupNorm(channels, channels)
 
 
 class GatedConv2d(nn.Module):
@@ -44,7 +46,7 @@ class GatedConv2d(nn.Module):
         # A bias would be taken out again by the norm.
         self.feature = nn.Conv2d(in_channels, out_channels, kernel_size, bias=not norm, **options)
         self.gate = nn.Conv2d(in_channels, out_channels, kernel_size, **options)
-        self.norm = instance_norm2d(out_channels) if norm else nn.Identity()
+        self.norm = InstanceNorm2d(out_channels) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         feature = F.leaky_relu(self.norm(self.feature(x)), SLOPE)
@@ -58,10 +60,10 @@ class DilatedBlock(nn.Module):
         super().__init__()
         self.residual = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False),
-            instance_norm2d(channels),
+            InstanceNorm2d(channels),
             nn.LeakyReLU(SLOPE),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            instance_norm2d(channels),
+            InstanceNorm2d(channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,7 +79,7 @@ class DecoderStage(nn.Module):
         self.join = nn.Conv2d(
             out_channels + skip_channels, out_channels, 3, padding=1, bias=not norm
         )
-        self.norm = instance_norm2d(out_channels) if norm else nn.Identity()
+        self.norm = InstanceNorm2d(out_channels) if norm else nn.Identity()
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = F.interpolate(x, scale_factor=2, mode="nearest")
@@ -122,15 +124,57 @@ class FeedForward(nn.Module):
         )
         self.to_rgb = nn.Conv2d(channels, out_channels, 3, padding=1)
 
-    def forward(self, masked_image: Tensor, mask: Tensor, fuse: Callable = lambda x: x) -> Tensor:
+    def forward(self, masked_image: Tensor, mask: Tensor, fuse: Fuse = unfused) -> Tensor:
         """fuse: the slot, features [N,C,r,r] -> the same, called at s/8, s/4, s/2 and s."""
-        x = torch.cat([masked_image, mask], dim=1)
-        skips = []
-        for conv in self.encoder:
-            x = conv(x)
-            skips.append(x)
-        skips.pop()
-        x = fuse(self.middle(x))
+        return torch.tanh(self.decode(masked_image, mask, fuse)[1])
+
+    def decode(
+        self, masked_image: Tensor, mask: Tensor, fuse: Fuse = unfused, finer: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The last features [N,C,s,s] and the picture before its tanh; finer [N,C,s,s]: what a
+        scale outside this path adds to its first features."""
+        first, *others = self.encoder
+        x = first(torch.cat([masked_image, mask], dim=1))
+        skips = [x if finer is None else x + finer]
+        for conv in others:
+            skips.append(conv(skips[-1]))
+        x = fuse(self.middle(skips.pop()))
         for stage in self.decoder:
             x = fuse(stage(x, skips.pop()))
-        return torch.tanh(self.to_rgb(x))
+        return x, self.to_rgb(x)
+
+
+class OuterScale(nn.Module):
+    """A path of twice the resolution around one that it begins as: that path sees the picture
+    reduced, and its picture, enlarged, is what this one adds to (ours, SPEC G7).
+
+    Args:
+        inner: FeedForward or OuterScale for s/2 px, of the same channels.
+        channels: of the features at s px.
+    """
+
+    def __init__(self, inner: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.inner = inner
+        self.encoder = GatedConv2d(4, channels, 7, norm=False)
+        self.down = GatedConv2d(channels, channels, 4, stride=2)
+        self.decoder = DecoderStage(channels, channels, channels, norm=False)
+        self.to_rgb = nn.Conv2d(channels, 3, 3, padding=1)
+        for module in (self.down.norm, self.to_rgb):  # they add nothing at first
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+
+    def forward(self, masked_image: Tensor, mask: Tensor, fuse: Fuse = unfused) -> Tensor:
+        """As FeedForward's; fuse is called where the innermost path does."""
+        return torch.tanh(self.decode(masked_image, mask, fuse)[1])
+
+    def decode(
+        self, masked_image: Tensor, mask: Tensor, fuse: Fuse = unfused, finer: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        own = self.encoder(torch.cat([masked_image, mask], dim=1))
+        own = own if finer is None else own + finer
+        small = reduced(masked_image, mask, masked_image.shape[-1] // 2)
+        x, rgb = self.inner.decode(*small, fuse, self.down(own))
+        x = self.decoder(x, own)
+        rgb = F.interpolate(rgb, scale_factor=2, mode="bilinear", align_corners=False)
+        return x, rgb + self.to_rgb(x)

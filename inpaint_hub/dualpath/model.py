@@ -8,7 +8,12 @@ from inpaint_hub.dualpath.deformable_fusion import (
     DeformableAlignment,
     FeatureFusion,
 )
-from inpaint_hub.dualpath.feed_forward import DILATIONS, FeedForward, decoder_widths
+from inpaint_hub.dualpath.feed_forward import (
+    DILATIONS,
+    FeedForward,
+    OuterScale,
+    decoder_widths,
+)
 from inpaint_hub.hub import HubModel
 from inpaint_hub.stylegan2.growth import check_growth
 from inpaint_hub.stylegan2.synthesis import channels_at
@@ -47,6 +52,9 @@ class DualPathInpainter(HubModel):
             there the generator's features are mere texture, and the sampling costs most.
         deform: v2 (with modulation) | v1.
         groups: of channels with offsets of their own; 8, or 1 below 64 channels, where not given.
+        outer_scales: how many times the generator's resolution is doubled to s. Widths, dilations
+            and fusions are then those of the path at the generator's resolution, and each scale
+            outside it has `channels` (ours, SPEC G7).
 
     Raises: ValueError for sizes or modes that do not exist.
     """
@@ -63,6 +71,7 @@ class DualPathInpainter(HubModel):
         fusion_resolutions: list[int] | None = None,
         deform: str = "v2",
         groups: int | None = None,
+        outer_scales: int = 0,
     ) -> None:
         super().__init__()
         if resolution not in [2**k for k in range(5, 11)]:
@@ -76,9 +85,17 @@ class DualPathInpainter(HubModel):
         ):
             if value not in known:
                 raise ValueError(f"{name} is {value!r}, expected one of {known}")
-        self.resolution = resolution
-        self.feed_forward = FeedForward(resolution, channels, dilations or DILATIONS)
-        widths = decoder_widths(resolution, channels)
+        if not 0 <= outer_scales or resolution >> outer_scales < 32:
+            raise ValueError(
+                f"outer_scales is {outer_scales}, expected 0 or more, and at least 32 px of "
+                f"{resolution} to be left when it is halved so often"
+            )
+        self.resolution, self.outer_scales = resolution, outer_scales
+        inner = resolution >> outer_scales
+        self.feed_forward = FeedForward(inner, channels, dilations or DILATIONS)
+        for _ in range(outer_scales):
+            self.feed_forward = OuterScale(self.feed_forward, channels)
+        widths = decoder_widths(inner, channels)
         self.fusions = nn.ModuleDict()
         for r in _checked(fusion_resolutions, list(widths)) if fusion != "none" else ():
             alignment = None
@@ -94,11 +111,17 @@ class DualPathInpainter(HubModel):
         return [int(r) for r in self.fusions]
 
     def grow_from(self, smaller: nn.Module) -> None:
-        """Copy an inpainter of half the resolution, each layer to its place from the coarsest scale
-        on; what does not fit the generator's features there begins anew (SPEC G7).
+        """Copy an inpainter of half the resolution: with one outer scale less, all of it, and the
+        new scale adds nothing yet; else each layer to its place from the coarsest scale on, and
+        what does not fit the generator's features there begins anew (SPEC G7).
 
         Raises: ValueError where resolution or layers do not fit.
         """
+        if self.outer_scales == smaller.outer_scales + 1:
+            check_growth(self, smaller, free=["outer_scales"])
+            self.feed_forward.inner.load_state_dict(smaller.feed_forward.state_dict())
+            self.fusions.load_state_dict(smaller.fusions.state_dict())
+            return
         check_growth(self, smaller, free=["fusion_resolutions"])
         state = smaller.state_dict()
         for r in smaller.fusion_resolutions:
@@ -134,7 +157,8 @@ class DualPathInpainter(HubModel):
         if missing := set(self.fusion_resolutions) - set(semantic_features):
             raise ValueError(
                 f"semantic_features hold {sorted(semantic_features)} px, {sorted(missing)} px are "
-                f"missing; call gan.synthesis(ws, return_features=True) of a {size[0]} px generator"
+                f"missing; call gan.synthesis(ws, return_features=True) of a "
+                f"{self.resolution >> self.outer_scales} px generator"
             )
         offsets = {}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 
+from inpaint_hub.compositing import reduced
 from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.dualpath.offset_field import draw_arrows, mean_offset
 from inpaint_hub.images import to_pixels
@@ -21,7 +22,8 @@ class DualPathOutput(InpaintOutput):
     """As InpaintOutput, and for the same windows:
 
     generated: the inpainter's pictures [K * S,3,s,s] in [-1,1].
-    inverted: those of the inversion path, G(w+), [K * S,3,s,s], unbounded around [-1,1].
+    inverted: those of the inversion path, G(w+), [K * S,3,r,r], unbounded around [-1,1], r being
+        the generator's resolution, which is s but for inpainters with outer scales.
     offsets: {r: (dy, dx) [K * S,2,r,r] in px of r}, how far from each place the fusion reads the
         generator's features, on average; {} where nothing is aligned.
 
@@ -77,6 +79,13 @@ class DualPathPipeline(InpaintPipeline):
         self.register_networks(encoder=encoder, gan=gan, inpainter=inpainter)
         if isinstance(encoder, InvertFillEncoder):
             self.papers = ("Dual-path", "InvertFill", "StyleGAN2")
+
+    @property
+    def resolution(self) -> int:
+        return self.inpainter.resolution
+
+    def encode(self, masked_image: torch.Tensor, mask: torch.Tensor) -> FWLatent:
+        return super().encode(*reduced(masked_image, mask, self.gan.resolution))
 
     def render(
         self,

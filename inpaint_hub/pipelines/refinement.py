@@ -5,11 +5,12 @@ from typing import Any, Self
 import torch
 
 from inpaint_hub import engines
+from inpaint_hub.compositing import reduced
 from inpaint_hub.pipelines.base import InpaintPipeline
 from inpaint_hub.pipelines.kinds import KINDS
 from inpaint_hub.pipelines.nested import NestedPipeline
 from inpaint_hub.pipelines.windows import Generators
-from inpaint_hub.refinement import Refiner, reduced, with_coarse_fill
+from inpaint_hub.refinement import Refiner, with_coarse_fill
 from inpaint_hub.stylegan2 import FWLatent
 
 

@@ -299,6 +299,11 @@ class TrainConfig:
     fusion_resolutions: str = option(
         "", "dualpath: where the features enter, some of s/8, s/4, s/2, s; all but s if not given"
     )
+    outer_scales: int = option(
+        0,
+        "dualpath: how many times the generator's resolution is doubled to the inpainter's; with "
+        "--grow_from one more than there",
+    )
     train_inversion: bool = option(False, "dualpath: train the inversion's encoder too")
     inversion_lr_scale: float = option(0.1, "its learning rate, as a share of the inpainter's")
 

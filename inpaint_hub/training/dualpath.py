@@ -3,9 +3,10 @@
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from inpaint_hub.compositing import composite, mask_out
+from inpaint_hub.compositing import composite, mask_out, reduced
 from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.inversion import PSPEncoder
 from inpaint_hub.inversion.encoder import InversionEncoder
@@ -43,10 +44,11 @@ class DualPath(nn.Module):
         noise_mode: str = "const",
         generator: torch.Generator | None = None,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, dict[int, torch.Tensor]]]:
-        """masked_image [N,3,s,s], mask [N,1,s,s] -> (picture [N,3,s,s], (G(w+) [N,3,s,s], {r:
-        offsets}))."""
+        """masked_image [N,3,s,s], mask [N,1,s,s] -> (picture [N,3,s,s], (G(w+) [N,3,r,r], {r:
+        offsets})), r being the generator's resolution."""
         with torch.set_grad_enabled(self.train_inversion and torch.is_grad_enabled()):
-            latent = self.encoder.invert(masked_image, mask, self.gan)
+            small = reduced(masked_image, mask, self.gan.resolution)
+            latent = self.encoder.invert(*small, self.gan)
             inverted, semantic_features = self.gan.synthesis(
                 *latent, noise_mode=noise_mode, generator=generator, return_features=True
             )
@@ -59,22 +61,25 @@ class DualPath(nn.Module):
 class DualPathTraining(InpaintingTraining):
     """L_ipt and a discriminator on composites; inversion frozen unless trained jointly.
 
-    The given pipeline is the inversion (pSp or InvertFill), or a DualPathPipeline to train further.
+    The given pipeline is the inversion (pSp or InvertFill), or a DualPathPipeline to train further,
+    or with grow_from the inversion of one.
     """
 
     def __init__(self, config, accelerator):
         super().__init__(config, accelerator)
-        c, gan = config, self.load_generator()
+        c = config
         kind = self.pipeline_of(
             (PSPPipeline, InvertFillPipeline, DualPathPipeline),
             "with the inversion; train one first with --method psp",
         )
         encoder = self.load_pretrained(self.encoder_class(), "encoder")
-        if kind is DualPathPipeline:
+        if kind is DualPathPipeline and not c.grow_from:
             inpainter = self.load_pretrained(DualPathInpainter, "inpainter").train()
+            gan = self.load_generator(inpainter.outer_scales)
         else:
+            gan = self.load_generator(c.outer_scales)
             inpainter = DualPathInpainter(
-                resolution=gan.resolution,
+                resolution=c.resolution,
                 channels=c.inpainter_channels,
                 channel_base=gan.channel_base,
                 channel_max=gan.channel_max,
@@ -83,6 +88,7 @@ class DualPathTraining(InpaintingTraining):
                 deform=c.deform,
                 dilations=numbers_of(c.dilations),
                 groups=c.groups or None,
+                outer_scales=c.outer_scales,
             )
             if c.grow_from:
                 inpainter.grow_from(
@@ -104,7 +110,7 @@ class DualPathTraining(InpaintingTraining):
         )
         self.track_average(self.model)
         self.objective = InpaintingObjective(self.features, self.loss_weights())
-        self.start_adversaries(gan.resolution, gan.channel_base, gan.channel_max)
+        self.start_adversaries(c.resolution, gan.channel_base, gan.channel_max)
 
     def encoder_class(self):
         """The class of the given pipeline's encoder, as its index names it."""
@@ -136,6 +142,7 @@ class DualPathTraining(InpaintingTraining):
         masked = mask_out(images, masks)
         with self.average_weights() as networks:
             generated, (inverted, _) = networks(masked, masks)
+        inverted = F.interpolate(inverted, generated.shape[-2:], mode="nearest")
         return [masked, inverted, generated, composite(images, generated, masks), images]
 
     @contextmanager

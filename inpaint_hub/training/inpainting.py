@@ -26,17 +26,21 @@ class InpaintingTraining(TrainingMethod):
         network = load_perceptual_network(config.perceptual_network) if seen else NoFeatures()
         self.network = network.to(self.device, memory_format=torch.channels_last)
 
-    def load_generator(self):
+    def load_generator(self, outer_scales=0):
         """The given pipeline's generator, frozen.
 
-        Raises: ValueError where its pictures are not of the run's resolution.
+        Raises: ValueError where its pictures, doubled outer_scales times, are not of the run's
+            resolution.
         """
         c = self.config
         gan = self.load_pretrained(StyleGAN2Generator, "gan")
-        if gan.resolution != c.resolution:
+        expected = gan.resolution << outer_scales
+        if expected != c.resolution:
+            doubled = f", doubled {outer_scales} times" if outer_scales else ""
             raise ValueError(
                 f"--resolution is {c.resolution} but the generator in "
-                f"{c.pretrained_model_name_or_path!r} makes {gan.resolution} px pictures; use that"
+                f"{c.pretrained_model_name_or_path!r} makes {gan.resolution} px pictures{doubled}; "
+                f"use {expected}"
             )
         return gan.eval().requires_grad_(False)
 

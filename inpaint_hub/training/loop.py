@@ -122,12 +122,16 @@ def with_resolution(config):
         return config
     resolution = 64
     if config.grow_from:
-        resolution = 2 * component_config(config, "gan", config.grow_from)["resolution"]
+        network = "inpainter" if config.method == "dualpath" else "gan"
+        resolution = 2 * component_config(config, network, config.grow_from)["resolution"]
     elif config.pretrained_model_name_or_path:
         if config.method == "refinement":
             return dataclasses.replace(config, resolution=refined_resolution(config))
-        network = "inpainter" if config.method == "feedforward" else "gan"
+        fills = config.method in ("dualpath", "feedforward")
+        network = "inpainter" if fills and "inpainter" in pipeline_index(config) else "gan"
         resolution = component_config(config, network)["resolution"]
+        if network == "gan":
+            resolution <<= config.outer_scales
     return dataclasses.replace(config, resolution=resolution)
 
 

@@ -225,6 +225,23 @@ def faces128_dualpath_projected() -> dict[str, Any]:
     return {**faces128_dualpath(), **PROJECTED, "max_train_steps": 8000}
 
 
+def faces256_dualpath_outer() -> dict[str, Any]:
+    """A scale of 256 px around a Dual-path of 128: one network, of which the inner part sees the
+    picture reduced and the generator advises that part alone.
+
+    python train_accelerate.py --preset faces256_dualpath_outer --train_data_dir DATA
+        --pretrained_model_name_or_path weights/dualpath-faces-128 --output_dir runs/dualpath256
+        --grow_from weights/dualpath-faces-128 --perceptual_network squeezenet1_1.safetensors
+    """
+    return {
+        **faces128_dualpath_projected(),
+        "resolution": 256,
+        "outer_scales": 1,
+        "tail_fraction": 0.5,
+        "tail_shape": "cosine",
+    }
+
+
 def photos128_feedforward() -> dict[str, Any]:
     """Dual-path's feed-forward path alone for photos of any kind, from random crops of many sizes,
     starting from the path of a Dual-path trained on other pictures. It is to be right in color, as
@@ -436,6 +453,7 @@ PRESETS = {
         faces128_psp,
         faces128_dualpath,
         faces128_dualpath_projected,
+        faces256_dualpath_outer,
         faces256_refinement,
         photos128_feedforward,
         faces256_gan,

@@ -4,12 +4,12 @@ from contextlib import contextmanager
 
 import torch
 
-from inpaint_hub.compositing import composite, mask_out
+from inpaint_hub.compositing import composite, mask_out, reduced
 from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.losses.objective import InpaintingObjective
 from inpaint_hub.pipelines.auto import load_pipeline
 from inpaint_hub.pipelines.refinement import CoarseToFinePipeline
-from inpaint_hub.refinement import Refiner, reduced, with_coarse_fill
+from inpaint_hub.refinement import Refiner, with_coarse_fill
 from inpaint_hub.training.given import hub_options
 from inpaint_hub.training.inpainting import InpaintingTraining
 from inpaint_hub.training.rules import numbers_of
