@@ -107,7 +107,9 @@ class HubPipeline(DiffusionPipeline):
                 raise TypeError(self._of_another_kind(name, type(model).__name__))
         gan = networks["gan"].config if "gan" in networks else {}
         for name, network in networks.items():
-            own = network.config
+            own = dict(network.config)
+            if "resolution" in own:  # where the generator's features enter
+                own["resolution"] >>= own.get("outer_scales", 0)
             for key in (*SIZES, *self.shared_settings.get(name, ())):
                 if gan and own.get(key, gan.get(key)) != gan.get(key):
                     raise ValueError(
