@@ -21,8 +21,9 @@ from inpaint_hub import (
     Refiner,
     load_pipeline,
 )
+from inpaint_hub.compositing import reduced
 from inpaint_hub.engines.inpainter import InferenceRefiner
-from inpaint_hub.refinement import reduced, softened, with_coarse_fill
+from inpaint_hub.refinement import softened, with_coarse_fill
 from inpaint_hub.training import TrainConfig
 from inpaint_hub.training.loop import Run
 
