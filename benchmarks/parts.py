@@ -17,7 +17,7 @@ from inpaint_hub.pipelines.stylegan2 import StyleGAN2Pipeline
 from inpaint_hub.stylegan2 import StyleGAN2Generator
 from inpaint_hub.training import PRESETS, TrainConfig
 from inpaint_hub.training.loop import Run, picture_generators, training_batches
-from inpaint_hub.training.presets import SMALL_GAN
+from inpaint_hub.training.small_presets import SMALL_GAN
 
 
 def seconds_of(function, repeats):
@@ -42,7 +42,7 @@ def untrained(folder, config):
     flags = {"perceptual_network": str(network)}
     if config["method"] in ("stylegan2", "comodgan"):
         return flags
-    resolution = config.get("resolution", 64)
+    resolution = config.get("resolution", 64) >> config.get("outer_scales", 0)
     gan = StyleGAN2Generator(**{**SMALL_GAN, "resolution": resolution})
     pipeline = StyleGAN2Pipeline(gan=gan)
     if config["method"] in ("dualpath", "feedforward"):

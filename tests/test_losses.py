@@ -17,7 +17,7 @@ from inpaint_hub.losses.perceptual import (
     style_loss,
 )
 from inpaint_hub.losses.reconstruction import hole_loss, tv_loss, valid_loss
-from inpaint_hub.training.presets import faces64_invertfill, faces64_psp
+from inpaint_hub.training.small_presets import faces64_invertfill, faces64_psp
 
 
 def picture(values):

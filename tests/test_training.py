@@ -802,6 +802,7 @@ def test_every_preset_trains_at_tiny_size(
         base = train(config(faces, tmp_path / "base", method=method, **encoder_fields))
         AcceleratorState._reset_state(True)
         tiny["pretrained_model_name_or_path"] = str(base)
+        tiny["resolution"] <<= preset.get("outer_scales", 0)
     elif preset["method"] == "refinement":
         base = train(config(faces, tmp_path / "base", method="psp", **encoder_fields))
         AcceleratorState._reset_state(True)

@@ -3,6 +3,7 @@ decoder."""
 
 from torch import Tensor, nn
 
+from inpaint_hub.compositing import reduced
 from inpaint_hub.dualpath.deformable_fusion import (
     DEFORM_VERSIONS,
     DeformableAlignment,
@@ -160,12 +161,13 @@ class DualPathInpainter(HubModel):
                 f"missing; call gan.synthesis(ws, return_features=True) of a "
                 f"{self.resolution >> self.outer_scales} px generator"
             )
+        _, seen_mask = reduced(masked_image, mask, self.resolution >> self.outer_scales)
         offsets = {}
 
         def fuse(x: Tensor) -> Tensor:
             r = int(x.shape[-1])  # a number while it is traced, too
             if str(r) in self.fusions:
-                x, offset = self.fusions[str(r)](x, semantic_features[r], mask)
+                x, offset = self.fusions[str(r)](x, semantic_features[r], seen_mask)
                 if offset is not None:
                     offsets[r] = offset
             return x
