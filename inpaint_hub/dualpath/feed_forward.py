@@ -146,7 +146,7 @@ class FeedForward(nn.Module):
 
 class OuterScale(nn.Module):
     """A path of twice the resolution around one that it begins as: that path sees the picture
-    reduced, and its picture, enlarged, is what this one adds to (ours, SPEC G7).
+    reduced, and its picture, enlarged, is what this one adds to (ours, SPEC G9).
 
     Args:
         inner: FeedForward or OuterScale for s/2 px, of the same channels.

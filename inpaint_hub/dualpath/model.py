@@ -55,7 +55,7 @@ class DualPathInpainter(HubModel):
         groups: of channels with offsets of their own; 8, or 1 below 64 channels, where not given.
         outer_scales: how many times the generator's resolution is doubled to s. Widths, dilations
             and fusions are then those of the path at the generator's resolution, and each scale
-            outside it has `channels` (ours, SPEC G7).
+            outside it has `channels` (ours, SPEC G9).
 
     Raises: ValueError for sizes or modes that do not exist.
     """
@@ -113,8 +113,8 @@ class DualPathInpainter(HubModel):
 
     def grow_from(self, smaller: nn.Module) -> None:
         """Copy an inpainter of half the resolution: with one outer scale less, all of it, and the
-        new scale adds nothing yet; else each layer to its place from the coarsest scale on, and
-        what does not fit the generator's features there begins anew (SPEC G7).
+        new scale adds nothing yet (SPEC G9); else each layer to its place from the coarsest scale
+        on, and what does not fit the generator's features there begins anew (SPEC G7).
 
         Raises: ValueError where resolution or layers do not fit.
         """
