@@ -22,6 +22,7 @@ from training_runs import fields
 from inpaint_hub import DualPathInpainter, DualPathPipeline, PSPEncoder, load_pipeline
 from inpaint_hub.compositing import reduced
 from inpaint_hub.training import TrainConfig, train
+from inpaint_hub.training.dualpath import DualPath
 from inpaint_hub.training.loop import Run
 
 OPTIONS = {"channels": 8, "dilations": [1, 2], "channel_base": 256, "channel_max": 16}
@@ -155,6 +156,8 @@ def test_the_pipeline_inverts_what_is_reduced_and_fills_at_its_own_resolution(
         inverted, semantic = pipe.gan.synthesis(*latent, return_features=True)
         assert torch.equal(output.inverted, inverted)
         assert torch.equal(output.generated, pipe.inpainter(*seen, semantic))
+        trained = DualPath(pipe.encoder, pipe.gan, pipe.inpainter, train_inversion=False)
+        assert torch.equal(output.generated, trained(*seen)[0])
     pipe.save_pretrained(tmp_path)
     loaded = load_pipeline(tmp_path)
     assert equal_weights(pipe, loaded) and loaded.resolution == side
@@ -195,7 +198,9 @@ def test_it_is_trained_around_another_and_gone_on_with(place, tmp_path):
     going_on = dataclasses.replace(going_on, pretrained_model_name_or_path=str(tmp_path / "large"))
     run = Run(going_on)
     assert run.config.resolution == 64 and run.method.networks.inpainter.outer_scales == 1
-    AcceleratorState._reset_state(True)
+    again = run_of(place, tmp_path / "again", grow_from=str(tmp_path / "large"), outer_scales=2)
+    again = dataclasses.replace(again, pretrained_model_name_or_path=str(tmp_path / "large"))
+    assert Run(again).config.resolution == 128
     scratch = Run(run_of(place, tmp_path / "scratch", outer_scales=1))
     assert scratch.config.resolution == 64  # twice the given inversion's
     AcceleratorState._reset_state(True)
