@@ -21,6 +21,7 @@ from training_runs import fields
 
 from inpaint_hub import DualPathInpainter, DualPathPipeline, PSPEncoder, load_pipeline
 from inpaint_hub.compositing import reduced
+from inpaint_hub.export import check_onnx, export_onnx
 from inpaint_hub.training import TrainConfig, train
 from inpaint_hub.training.dualpath import DualPath
 from inpaint_hub.training.loop import Run
@@ -165,6 +166,12 @@ def test_the_pipeline_inverts_what_is_reduced_and_fills_at_its_own_resolution(
     assert np.array_equal(np.array(loaded(image, mask_of(hole)).images[0]), result)
     optimized = loaded.optimize(dtype=torch.float32)(image, mask_of(hole))
     torch.testing.assert_close(optimized.generated, output.generated, rtol=1e-3, atol=1e-3)
+
+
+def test_it_is_exported(tmp_path):
+    file = tmp_path / "outer.onnx"
+    fill = export_onnx(outer_pipeline(), file)
+    assert fill.resolution == 64 and check_onnx(fill, file) < 1e-4
 
 
 def test_a_generator_of_another_size_is_refused():
