@@ -299,6 +299,9 @@ class TrainConfig:
     fusion_resolutions: str = option(
         "", "dualpath: where the features enter, some of s/8, s/4, s/2, s; all but s if not given"
     )
+    widen: int = option(
+        1, "feedforward: so many times the given inpainter's channels, which begin as copies"
+    )
     outer_scales: int = option(
         0,
         "dualpath: how many times the generator's resolution is doubled to the inpainter's; with "

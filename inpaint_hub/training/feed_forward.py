@@ -6,17 +6,21 @@ import torch
 
 from inpaint_hub.compositing import composite, mask_out
 from inpaint_hub.dualpath import DualPathInpainter
+from inpaint_hub.dualpath.feed_forward import widen
 from inpaint_hub.losses.objective import InpaintingObjective
 from inpaint_hub.pipelines.dualpath import DualPathPipeline
 from inpaint_hub.pipelines.feed_forward import FeedForwardPipeline
 from inpaint_hub.training.inpainting import InpaintingTraining
 from inpaint_hub.training.rules import numbers_of
 
+WIDENING_NOISE = 0.1
+
 
 class FeedForwardTraining(InpaintingTraining):
     """L_ipt and discriminators on composites, as DualPathTraining's, without an inversion.
 
-    A given pipeline is one to go on with, or a DualPathPipeline whose feed-forward path starts it.
+    A given pipeline is one to go on with, or a DualPathPipeline whose feed-forward path starts it;
+    with `widen`, a path of more channels than that begins as its function.
     """
 
     def __init__(self, config, accelerator):
@@ -28,7 +32,9 @@ class FeedForwardTraining(InpaintingTraining):
         if c.pretrained_model_name_or_path:
             self.pipeline_of((FeedForwardPipeline, DualPathPipeline), "to start from")
             start = self.load_pretrained(DualPathInpainter, "inpainter")
-            fields |= {name: start.config[name] for name in ("channels", "dilations")}
+            own = ("channels", "dilations", "outer_scales")
+            fields |= {name: start.config[name] for name in own if name in start.config}
+            fields["channels"] *= c.widen
             if start.resolution != c.resolution:
                 raise ValueError(
                     f"--resolution is {c.resolution} but the inpainter in "
@@ -37,7 +43,8 @@ class FeedForwardTraining(InpaintingTraining):
                 )
         inpainter = DualPathInpainter(**fields, fusion="none")
         if start is not None:
-            inpainter.feed_forward.load_state_dict(start.feed_forward.state_dict())
+            noise = WIDENING_NOISE if c.widen > 1 else 0.0
+            widen(inpainter.feed_forward, start.feed_forward, noise, c.seed)
         self.model, self.optimizer = self.prepare(inpainter, c.learning_rate)
         self.track_average(self.model)
         self.objective = InpaintingObjective(self.features, self.loss_weights())

@@ -24,6 +24,7 @@ AT_LEAST_ONE = (
     "ada_images",
     "num_judged_images",
     "eval_batch_size",
+    "widen",
 )
 NUMBERS = ("fw_resolutions", "dilations", "fusion_resolutions")  # with commas between
 
@@ -56,6 +57,13 @@ RULES = (
         lambda c: c.method not in FROM_SCRATCH and not c.pretrained_model_name_or_path,
         "--method {c.method} needs --pretrained_model_name_or_path, a pipeline whose `gan` it "
         "trains on; train one first with --method stylegan2",
+    ),
+    (
+        lambda c: (
+            c.widen > 1 and (c.method != "feedforward" or not c.pretrained_model_name_or_path)
+        ),
+        "--widen {c.widen} gives a given inpainter more channels; use it with --method feedforward "
+        "and --pretrained_model_name_or_path",
     ),
     (
         lambda c: c.grow_from and c.method not in GROWING,
