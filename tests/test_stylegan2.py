@@ -254,7 +254,8 @@ def test_penalties_differentiate_twice_under_bf16_autocast_too():
             second_order_gradients(lambda e=e, f=penalty: f(e), model) for e in (False, True)
         )
         assert exact.norm() > 0
-        assert torch.cosine_similarity(exact, rounded, dim=0) > 0.99
+        # Five seeds: 0.994 to 1 with AVX512-BF16, 0.92 to 0.99 by AMX's kernels.
+        assert torch.cosine_similarity(exact, rounded, dim=0) > 0.9
 
 
 def test_path_lengths_are_those_of_a_linear_map():
