@@ -180,6 +180,13 @@ def test_a_generator_of_another_size_is_refused():
         DualPathPipeline(encoder, gan, DualPathInpainter(**OPTIONS, resolution=64))
 
 
+@pytest.mark.parametrize("changed", [{"outer_scales": -1}, {"method": "psp"}])
+def test_only_dual_path_has_them(place, tmp_path, changed):
+    chosen = {**fields(place, tmp_path, "dualpath"), "outer_scales": 1, **changed}
+    with pytest.raises(ValueError, match="--outer_scales is .*--method"):
+        TrainConfig(**chosen)
+
+
 def run_of(place, output_dir, **options):
     AcceleratorState._reset_state(True)
     chosen = fields(place, output_dir, "dualpath", resolution=0, **options)

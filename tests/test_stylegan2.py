@@ -254,8 +254,9 @@ def test_penalties_differentiate_twice_under_bf16_autocast_too():
             second_order_gradients(lambda e=e, f=penalty: f(e), model) for e in (False, True)
         )
         assert exact.norm() > 0
-        # Five seeds: 0.994 to 1 with AVX512-BF16, 0.92 to 0.99 by AMX's kernels.
-        assert torch.cosine_similarity(exact, rounded, dim=0) > 0.9
+        # Five seeds by AMX's kernels: 0.92 to 0.99; 0.994 to 1 on the same machine without them.
+        least = 0.9 if torch.cpu.get_capabilities().get("amx_bf16") else 0.99
+        assert torch.cosine_similarity(exact, rounded, dim=0) > least
 
 
 def test_path_lengths_are_those_of_a_linear_map():

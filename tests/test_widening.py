@@ -70,7 +70,7 @@ def test_training_goes_on_with_more_channels(place, tmp_path):
     with torch.no_grad():
         error = (started(*inputs()) - inpainter_of(4)(*inputs())).abs().mean()
         random_error = (inpainter_of(8)(*inputs()) - inpainter_of(4)(*inputs())).abs().mean()
-    assert 0 < error < 0.3 * random_error
+    assert 1e-4 < error < 0.3 * random_error  # more than rounding: copies have noise
     AcceleratorState._reset_state(True)
     done = train(config)
     assert FeedForwardPipeline.from_pretrained(done).inpainter.config["channels"] == 8

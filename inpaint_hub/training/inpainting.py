@@ -40,7 +40,7 @@ class InpaintingTraining(TrainingMethod):
             raise ValueError(
                 f"--resolution is {c.resolution} but the generator in "
                 f"{c.pretrained_model_name_or_path!r} makes {gan.resolution} px pictures{doubled}; "
-                f"use {expected}"
+                f"use {expected}, or in Dual-path other --outer_scales"
             )
         return gan.eval().requires_grad_(False)
 

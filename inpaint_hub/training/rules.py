@@ -59,6 +59,11 @@ RULES = (
         "trains on; train one first with --method stylegan2",
     ),
     (
+        lambda c: c.outer_scales < 0 or (c.outer_scales and c.method != "dualpath"),
+        "--outer_scales is {c.outer_scales} with --method {c.method}, expected 0, or more with "
+        "--method dualpath",
+    ),
+    (
         lambda c: (
             c.widen > 1 and (c.method != "feedforward" or not c.pretrained_model_name_or_path)
         ),
