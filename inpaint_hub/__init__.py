@@ -42,6 +42,7 @@ _HOMES = {
     "CoarseToFinePipeline": "pipelines",
     "FWLatent": "stylegan2",
     "FeedForwardPipeline": "pipelines",
+    "FillMixer": "texture",
     "HubModel": "hub",
     "InpaintOutput": "pipelines",
     "InpaintPipeline": "pipelines",

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "refinement": {"hub", "compositing", "dualpath"},
     "search": NETWORKS,
     "comodgan": NETWORKS,
-    "texture": {"images", "crops", "blending"},
+    "texture": {"images", "crops", "blending", "hub"},
     "data": {"images", "masks"},
     "engines": {"allocator", "stylegan2", "inversion", "dualpath", "refinement"},
     "pipelines": NETWORKS
@@ -43,7 +43,12 @@ MAY_IMPORT = {
     "export": {"compositing", "pipelines"},
     "training": NETWORKS
     | {"masks", "losses", "data", "invertfill", "dualpath", "refinement", "comodgan"}
-    | {"allocator", "pipelines", "evaluation"},  # evaluation: judging.py alone, see below
+    | {
+        "allocator",
+        "pipelines",
+        "texture",
+        "evaluation",
+    },  # evaluation: judging.py alone, see below
     "folders": {"images", "formats", "provenance"},  # the pipeline is passed in
     "outpainting": {"images"},  # the pipeline is passed in
     "provenance": {"__init__"},

@@ -103,7 +103,7 @@ def test_copies_are_led_by_the_mean_of_two_drafts_at_half_the_size(monkeypatch):
     hole = box((48, 64), 16, 20, 16, 20)
     barred = hole | box((48, 64), 0, 0, 5, 5)
     colors, pixels = np.full((48, 64, 3), 0.5, np.float32), np.full((48, 64, 3), 128, np.uint8)
-    made = curation._led_copies(pixels, colors, hole, barred, hole, 6)
+    made = curation._led_copies(pixels, [colors], hole, barred, hole, 6, None)
     (guides, *of_drafts), (picture, *of_copies) = calls
     assert of_drafts == [(24, 32), 6, curation.DRAFT_WEIGHT]
     assert guides[0] is None and (guides[1] == height_features((24, 32))).all()
@@ -132,7 +132,7 @@ def test_where_half_the_size_holds_no_whole_patch_the_engine_copies_alone():
     picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     hole = ~box((48, 64), 20, 0, 8, 64)
     colors = picture.astype(np.float32) / 255
-    made = curation._led_copies(picture, colors, hole, hole, hole, 3)
+    made = curation._led_copies(picture, [colors], hole, hole, hole, 3, None)
     wanted = copied(picture, hole, hole, 3).astype(np.float32) / 255
     assert np.allclose(made, curation._recolored(wanted, colors, hole))
 

@@ -11,28 +11,33 @@ from inpaint_hub.dualpath import DualPathInpainter
 from inpaint_hub.pipelines.base import InpaintPipeline
 from inpaint_hub.pipelines.windows import Generators, fills_of
 from inpaint_hub.stylegan2 import FWLatent
+from inpaint_hub.texture import FillMixer
 
 
 class FeedForwardPipeline(InpaintPipeline):
     """Fills holes by the auto-encoder of Dual-path (CVPR 2022) alone, without the inversion that
     advises it there: its ablation arm, and a model for pictures no generator knows.
 
+    mixer: what mixes these fills with copies of the photo where texture is "patches" or "auto";
+    without one copies are shown as they are.
+
     It has one answer to a hole: `variation` and `noise_mode` change nothing. texture="auto" is
     "patches": it was shown what lies around the hole, so that its being right there tells nothing.
     """
 
     model_cpu_offload_seq = "inpainter"
+    _optional_components = ["mixer"]
 
     papers = ("Dual-path",)
 
-    def __init__(self, inpainter: DualPathInpainter) -> None:
+    def __init__(self, inpainter: DualPathInpainter, mixer: FillMixer | None = None) -> None:
         super().__init__()
         if inpainter.fusion_resolutions:
             raise ValueError(
                 f"the inpainter fuses a generator's features at {inpainter.fusion_resolutions} px, "
                 "expected one of fusion='none'; use DualPathPipeline"
             )
-        self.register_networks(inpainter=inpainter)
+        self.register_networks(inpainter=inpainter, mixer=mixer)
 
     @property
     def resolution(self) -> int:
@@ -69,8 +74,9 @@ class FeedForwardPipeline(InpaintPipeline):
     def fills(
         self, *arguments: Any, **options: Any
     ) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
-        """As InpaintPipeline's; texture: see the class."""
+        """As InpaintPipeline's; texture, mixer: see the class."""
         given = inspect.signature(fills_of).bind(*arguments, **options)
         if given.arguments.get("texture") == "auto":
             given.arguments["texture"] = "patches"
+        given.arguments.setdefault("mixer", self.mixer)
         return fills_of(*given.args, **given.kwargs)

@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import NoneType
 from typing import Any, Self, get_args
 
 import torch
@@ -88,7 +89,8 @@ class HubPipeline(DiffusionPipeline):
     def network_classes(cls) -> dict[str, tuple[type, ...]]:
         """{component's name: classes it may be of}, as the constructor's annotations say."""
         annotations = cls.__init__.__annotations__.items()
-        kinds = {name: get_args(kind) or (kind,) for name, kind in annotations}
+        kinds = {name: get_args(kind) or (kind,) for name, kind in annotations if name != "return"}
+        kinds = {name: tuple(c for c in own if c is not NoneType) for name, own in kinds.items()}
         return {
             name: classes
             for name, classes in kinds.items()
@@ -102,12 +104,14 @@ class HubPipeline(DiffusionPipeline):
             ValueError for networks whose pictures, codes or features differ in size.
         """
         for name, expected in self.network_classes().items():
+            if networks[name] is None and name in self._optional_components:
+                continue
             model = getattr(networks[name], "_orig_mod", networks[name])  # if compiled
             if not isinstance(model, expected):
                 raise TypeError(self._of_another_kind(name, type(model).__name__))
         gan = networks["gan"].config if "gan" in networks else {}
         for name, network in networks.items():
-            own = dict(network.config)
+            own = dict(network.config) if network is not None else {}
             if "resolution" in own:  # where the generator's features enter
                 own["resolution"] >>= own.get("outer_scales", 0)
             for key in (*SIZES, *self.shared_settings.get(name, ())):
@@ -155,14 +159,22 @@ class HubPipeline(DiffusionPipeline):
                 "models are small enough for one"
             )
         where = hub_options(kwargs)
-        absent = [name for name in cls.network_classes() if name not in kwargs]
-        for file in (INDEX, *(f"{name}/config.json" for name in absent)):
-            hub.find_file(pretrained_model_name_or_path, file, **where)
-        cls._check_index(hub.find_file(pretrained_model_name_or_path, INDEX, **where), absent)
+        index = hub.find_file(pretrained_model_name_or_path, INDEX, **where)
+        left_out = set(cls._optional_components) - cls._networks_in(index)
+        absent = [name for name in cls.network_classes() if name not in {*kwargs, *left_out}]
+        for name in absent:
+            hub.find_file(pretrained_model_name_or_path, f"{name}/config.json", **where)
+        cls._check_index(index, absent)
         if variant is not None:
             kwargs |= cls._load_components(pretrained_model_name_or_path, variant, where, kwargs)
         pipeline = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         return pipeline if device_map is None else pipeline.to(device_map)
+
+    @staticmethod
+    def _networks_in(file: Path) -> set[str]:
+        """Names of the components that a model_index.json has, whatever they are."""
+        index = hub.read_json(file, "a pipeline's index").items()
+        return {name for name, value in index if isinstance(value, list) and any(value)}
 
     @classmethod
     def _check_index(cls, file: Path, networks: list[str]) -> None:
@@ -204,7 +216,9 @@ class HubPipeline(DiffusionPipeline):
         index = hub.read_json(hub.find_file(repository, INDEX, **where), "a pipeline's index")
         models = {}
         for name, classes in cls.network_classes().items():
-            if name in kwargs:
+            if name in kwargs or (
+                name in cls._optional_components and not any(index.get(name, []))
+            ):
                 continue
             given = (index.get(name) or (None, None))[1]
             network = next((kind for kind in classes if kind.__name__ == given), None)

@@ -12,7 +12,7 @@ from inpaint_hub import crops
 from inpaint_hub.blending import blend_fill
 from inpaint_hub.compositing import mask_out
 from inpaint_hub.images import Picture, to_unit
-from inpaint_hub.texture import textured, textured_windows
+from inpaint_hub.texture import FillMixer, textured, textured_windows
 
 # One for all, or one for each latent or result, or none: torch's own.
 Generators = torch.Generator | list[torch.Generator] | None
@@ -95,6 +95,7 @@ def _textured(
     mask_blur: int,
     seed: int,
     unwanted: np.ndarray | None,
+    mixer: FillMixer | None,
 ) -> list[tuple]:
     """Write the textured fill of one window into rgb; [((slices, own), (choice, scores))] of its
     crops.
@@ -129,6 +130,7 @@ def _textured(
                 blend,
                 seed,
                 None if unwanted is None else unwanted[around],
+                mixer,
             )
             made = result.rgb
             if len(pieces) > 1:
@@ -153,6 +155,7 @@ def fills_of(
     texture: str = "none",
     seeds: list[int] | None = None,
     chosen: list | None = None,
+    mixer: FillMixer | None = None,
 ) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
     """What is put into the pictures: for each result in turn, (rgb float32 [H,W,3] in [0,1], or
     None where there is no window; bool [H,W] of where it counts).
@@ -160,7 +163,8 @@ def fills_of(
     keep_known=False shows the generator's whole window instead, without blend and texture.
     mask_blur, blend, texture: those of InpaintPipeline.__call__. seeds: whole numbers of the
     texture's search, one for each result; where not given, the sample's number. chosen: a list that
-    takes up, for each result, [((slices, own), (choice, scores))] of its crops.
+    takes up, for each result, [((slices, own), (choice, scores))] of its crops. mixer: of copies
+    and these networks' fills.
     """
     patches = to_unit(generated) if len(generated) else []
     for index, (picture, hole) in enumerate(zip(prepared.pictures, prepared.holes)):
@@ -188,6 +192,7 @@ def fills_of(
                         mask_blur,
                         seed,
                         unwanted,
+                        mixer,
                     )
                     shown[part] |= own
                     continue

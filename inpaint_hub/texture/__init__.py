@@ -26,16 +26,19 @@ Textures are of 8 bits, as the engine's pictures are, whatever the photo's depth
 
 from inpaint_hub.texture.curation import TEXTURES, TRUSTED, Textured, textured
 from inpaint_hub.texture.detail import with_detail
+from inpaint_hub.texture.mixing import FillMixer, mixed
 from inpaint_hub.texture.patches import copied, engine_problem, engine_version
 from inpaint_hub.texture.windows import textured_windows
 
 __all__ = [
     "TEXTURES",
     "TRUSTED",
+    "FillMixer",
     "Textured",
     "copied",
     "engine_problem",
     "engine_version",
+    "mixed",
     "textured",
     "textured_windows",
     "with_detail",

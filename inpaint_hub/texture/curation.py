@@ -1,6 +1,7 @@
 """Which of several candidates is shown, and by what score."""
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from inpaint_hub.texture.guide import (
     richness,
     unexplained,
 )
+from inpaint_hub.texture.mixing import FillMixer, mixed
 from inpaint_hub.texture.patches import PATCH_RADIUS_PX, copied, copied_by_each, engine_problem
 from inpaint_hub.texture.periodic import periods_of, repeated
 from inpaint_hub.texture.shiftmap import shifted
@@ -25,6 +27,7 @@ BICUBIC = Image.Resampling.BICUBIC
 TEXTURES = ("none", "detail", "patches", "auto")
 MAX_HOLE_PX = 60_000  # larger holes are filled at less resolution
 MAX_CROP_PX = 500_000
+MAX_UNLED_PX = 20_000  # unled copies, which are mixed with the others, are smaller where holes are
 MAX_SEEN_PX = 400_000  # of a larger crop, colors and the network are looked at smaller
 TRUSTED = 0.05  # of the variance around the hole unexplained: the network knows this kind of photo
 RICH = 0.25  # share of its surroundings' detail, at its resolution: below, the fill is a blur
@@ -37,6 +40,7 @@ COLOR_SHARE = 0.5  # of the low frequencies of those colors that copies take ove
 COLOR_SIGMA = 1 / 40  # of the crop's longer side
 RING_PX = 16  # around a hole, where what is fine is measured
 FINE_SIGMA_PX = 1.0  # what is finer is a little weaker in copies: smooth places cost less
+MIXED_SIGMA_PX = 1.3  # and in a mean of several
 MOST_GAIN = 2.0  # by which it is raised to what the hole's surroundings have
 
 
@@ -60,13 +64,14 @@ def textured(
     blend: str = "gp",
     seed: int = 0,
     unwanted: np.ndarray | None = None,
+    mixer: FillMixer | None = None,
 ) -> Textured:
     """Textured: the fill of `own` at the photo's own sharpness.
 
     fill: float32 [H,W,3], read where `covered`; known: uint8 [H,W,3]; hole, own, covered: bool
     [H,W]; texture: one of TEXTURES; cell_px: see the package. blend: how the fill is first made to
     meet the known colors. seed: a whole number. unwanted: bool [H,W], what is known and not to be
-    copied, as faces are.
+    copied, as faces are. mixer: of led copies, unled ones and the fill, which it was trained with.
     """
     assert texture in TEXTURES, texture
     known = np.where(hole[..., None], _mean_color(known, hole), known)
@@ -95,12 +100,14 @@ def textured(
         return Textured(with_detail(base, hole, own, cell_px), "detail", scores)
     trust = np.clip((TRUSTED - scores["unexplained"]) / (TRUSTED - LEADING), 0, 1)
     colors = _leading_colors(seen, base, 0.0 if np.isnan(trust) else float(trust))
+    given = [colors] if mixer is None else [colors, base]
     if seen is not whole:
-        colors = np.clip(resized(colors, hole.shape[::-1], BICUBIC), 0, 1)
-    colors = np.where(hole[..., None], colors, known / np.float32(255))
+        given = [np.clip(resized(x, hole.shape[::-1], BICUBIC), 0, 1) for x in given]
+    given = [np.where(hole[..., None], x, known / np.float32(255)) for x in given]
     barred = _barred(hole, own, unwanted)
-    copies = as_fine_as_around(_patches(colors, known, hole, own, barred, seed), hole, own)
-    return Textured(copies, "patches", scores)
+    copies = _patches(given, known, hole, own, barred, seed, mixer)
+    sigma_px = FINE_SIGMA_PX if mixer is None else MIXED_SIGMA_PX
+    return Textured(as_fine_as_around(copies, hole, own, sigma_px), "patches", scores)
 
 
 class _Seen(NamedTuple):
@@ -176,28 +183,31 @@ def _barred(hole: np.ndarray, own: np.ndarray, unwanted: np.ndarray | None) -> n
 
 
 def _patches(
-    colors: np.ndarray,
+    given: list[np.ndarray],
     known: np.ndarray,
     hole: np.ndarray,
     own: np.ndarray,
     barred: np.ndarray,
     seed: int,
+    mixer: FillMixer | None,
 ) -> np.ndarray:
-    """Copies in these colors; holes above MAX_HOLE_PX are filled at a lower resolution, and
+    """Copies in the given colors; holes above MAX_HOLE_PX are filled at a lower resolution, and
     the detail of that is the photo's.
 
-    colors: float32 [H,W,3], what is known, and in the hole what its low frequencies should be;
-    barred: what is not copied from.
+    given: float32 [H,W,3], what is known, and in the hole what the low frequencies of copies are to
+    be; with a mixer a second one, the fill that is mixed with them. barred: no copies are of that.
     """
+    colors = given[0]
     height, width = own.shape
     factor = max(np.sqrt(own.sum() / MAX_HOLE_PX), np.sqrt(own.size / MAX_CROP_PX), 1.0)
     if factor < 1.2:
-        return _led_copies(known, colors, hole, barred, own, seed)
+        return _led_copies(known, given, hole, barred, own, seed, mixer)
     pixels, small_barred, small_own, small = _reduced(colors, barred, own, factor)
     if _too_little(small_barred, small_own):
         return colors
     small_hole = reduced_mask(hole, small_own.shape[::-1])
-    filled = _led_copies(pixels, small, small_hole, small_barred, small_own, seed)
+    given = [small, *(resized(fill, small_own.shape[::-1], BOX) for fill in given[1:])]
+    filled = _led_copies(pixels, given, small_hole, small_barred, small_own, seed, mixer)
     large = resized(filled, (width, height), BICUBIC)
     photo = known.astype(np.float32) / 255
     large = np.where(own[..., None], np.clip(large, 0, 1), np.where(hole[..., None], colors, photo))
@@ -206,17 +216,40 @@ def _patches(
 
 def _led_copies(
     pixels: np.ndarray,
-    colors: np.ndarray,
+    given: list[np.ndarray],
     hole: np.ndarray,
     barred: np.ndarray,
     own: np.ndarray,
     seed: int,
+    mixer: FillMixer | None,
 ) -> np.ndarray:
-    """float32 [H,W,3]: copies in `own`, led by what two coarser drafts have in common."""
-    copies = shifted(_drafted(colors, barred, own, seed), hole, barred, own, seed)
+    """float32 [H,W,3]: copies in `own`, led by what two coarser drafts have in common; with a mixer
+    mixed with copies that nothing led, and with the fill that was given."""
+    draft = _drafted(given[0], barred, own, seed)
+    with ThreadPoolExecutor(1) as thread:
+        unled = mixer and thread.submit(_unled_copies, pixels, barred, own, seed)
+        copies = shifted(draft, hole, barred, own, seed)
     if copies is None:  # no whole patch at half the resolution
         copies = copied(pixels, barred, own, seed).astype(np.float32) / 255
-    return _recolored(copies, colors, own)
+    copies = _recolored(copies, given[0], own)
+    if mixer is None:
+        return copies
+    return mixed(mixer, [as_fine_as_around(copies, hole, own), unled.result(), given[1]], own)
+
+
+def _unled_copies(pixels: np.ndarray, barred: np.ndarray, own: np.ndarray, seed: int) -> np.ndarray:
+    """float32 [H,W,3]: the engine's own copies in `own`, of at most MAX_UNLED_PX."""
+    photo = pixels.astype(np.float32) / 255
+    factor = np.sqrt(own.sum() / MAX_UNLED_PX)
+    if factor > 1:
+        smaller = _reduced(photo, barred, own, factor)[:3]
+        if _too_little(*smaller[1:]):
+            return photo
+        filled = copied(*smaller, seed).astype(np.float32) / 255
+        filled = np.clip(resized(filled, own.shape[::-1], BICUBIC), 0, 1)
+    else:
+        filled = copied(pixels, barred, own, seed).astype(np.float32) / 255
+    return np.where(own[..., None], filled, photo)
 
 
 def _drafted(colors: np.ndarray, barred: np.ndarray, own: np.ndarray, seed: int) -> np.ndarray:
@@ -234,14 +267,17 @@ def _drafted(colors: np.ndarray, barred: np.ndarray, own: np.ndarray, seed: int)
     return np.where(own[..., None], mean, colors).astype(np.float32)
 
 
-def as_fine_as_around(picture: np.ndarray, hole: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """float32 [H,W,3]: the picture, known pixels and a fill, whose finest octave in `own` has the
-    energy of the known pixels around it, as far as MOST_GAIN goes; never less than it had."""
+def as_fine_as_around(
+    picture: np.ndarray, hole: np.ndarray, own: np.ndarray, sigma_px: float = FINE_SIGMA_PX
+) -> np.ndarray:
+    """float32 [H,W,3]: the picture, known pixels and a fill, in which what is finer than sigma_px
+    has in `own` the energy of the known pixels around it, as far as MOST_GAIN goes; never less than
+    it had."""
     left, top, right, bottom = crops.bounding_box(own)
-    reach = RING_PX + ceil(4 * FINE_SIGMA_PX)
+    reach = RING_PX + ceil(4 * sigma_px)
     part = np.s_[max(top - reach, 0) : bottom + reach, max(left - reach, 0) : right + reach]
     near, own = picture[part], own[part]
-    fine = near - ndimage.gaussian_filter(near, (FINE_SIGMA_PX, FINE_SIGMA_PX, 0))
+    fine = near - ndimage.gaussian_filter(near, (sigma_px, sigma_px, 0))
     ring = ndimage.maximum_filter(own, size=2 * RING_PX + 1) & ~hole[part]
     inner = own & ~ndimage.maximum_filter(~own, size=5)  # its rim is as fine as what it meets
     if not ring.any() or not inner.any():
