@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from inpaint_hub import DualPathInpainter, FeedForwardPipeline, FillMixer, load_pipeline
 from inpaint_hub.texture import copied, curation, mixing
@@ -15,10 +16,10 @@ from tests.test_texture import DEGENERATE, box, noise
 WIDTHS = [4, 6, 8]
 
 
-def lively(seed=0):
+def lively(widths=WIDTHS):
     """A mixer whose weights differ from place to place."""
-    torch.manual_seed(seed)
-    mixer = FillMixer(widths=WIDTHS)
+    torch.manual_seed(0)
+    mixer = FillMixer(widths=widths)
     for conv in mixer.to_logits:
         torch.nn.init.normal_(conv.weight)
     return mixer.eval()
@@ -91,8 +92,10 @@ def test_the_hole_and_what_sets_candidates_apart_are_seen():
     plain = mixer.weights(candidates, mask)[0]
     changed = candidates.clone()
     changed[:, 2] = changed[:, 2].flip(-1)
+    mirrored = 2 * candidates.mean(dim=1, keepdim=True) - candidates  # as far apart
     half = mask.clone()
     half[..., :8] = 0
+    assert not torch.allclose(plain, mixer.weights(mirrored, mask)[0], atol=1e-3)
     assert not torch.allclose(plain, mixer.weights(changed, mask)[0], atol=1e-3)
     assert not torch.allclose(plain, mixer.weights(candidates, half)[0], atol=1e-3)
 
@@ -123,8 +126,12 @@ def test_what_lies_far_from_the_hole_changes_nothing():
              for _ in range(3)]  # fmt: skip
     far = ~box((300, 320), 140 - 64, 150 - 64, 20 + 128, 24 + 128)
     others = [np.where(far[..., None], np.float32(0), fill) for fill in fills]
-    first, second = (mixing.mixed(lively(), given, own) for given in (fills, others))
+    deep = lively(widths=[4] * 7)  # which sees further than it is shown
+    first, second = (mixing.mixed(deep, given, own) for given in (fills, others))
     assert (first[own] == second[own]).all()
+    beside = [np.where(own[..., None], fill, np.float32(0)) for fill in fills[1:]]
+    third = mixing.mixed(deep, [fills[0], *beside], own)  # what else they hold is not looked at
+    assert (first == third).all()
 
 
 def test_a_mixer_is_given_led_copies_unled_ones_and_the_fill(inpainter):
@@ -164,6 +171,27 @@ def test_unled_copies_of_large_holes_are_made_smaller(monkeypatch):
     assert sizes == [(round(300 / 2**0.5), round(360 / 2**0.5))]
     assert np.allclose(made[hole], 0.2, atol=1e-3)
     assert (made[~hole] == noise(300, 360)[~hole] / np.float32(255)).all()
+
+
+@pytest.mark.parametrize(("limit", "px"), [("MAX_HOLE_PX", 900), ("MAX_SEEN_PX", 4000)])
+def test_the_fill_is_mixed_in_where_less_is_looked_at(inpainter, monkeypatch, limit, px):
+    """Of a large hole, and of a large crop, all is the fill's but what the sizes between lose."""
+    monkeypatch.setattr(curation, limit, px)
+    picture = np.asarray(Image.fromarray(noise(8, 8)).resize((96, 96)))
+    hole = box((96, 96), 28, 28, 40, 40)
+    plain = FeedForwardPipeline(inpainter)
+    wanted = np.asarray(plain(picture, hole, blend="gp").images[0]).astype(int)
+    led = np.asarray(plain(picture, hole, texture="patches").images[0])
+    pipe = FeedForwardPipeline(inpainter, choosing(2, 2, 2))
+    made = np.asarray(pipe(picture, hole, texture="patches").images[0])
+    assert np.abs(made - wanted)[hole].mean() < 0.5 * np.abs(led - wanted)[hole].mean()
+
+
+def test_unled_copies_are_left_out_where_too_little_is_known_at_their_size(monkeypatch):
+    monkeypatch.setattr(curation, "MAX_UNLED_PX", 200)
+    picture, hole = noise(40, 40), ~box((40, 40), 10, 10, 9, 9)
+    made = curation._unled_copies(picture, hole, hole, 0)
+    assert (made == picture / np.float32(255)).all()
 
 
 @pytest.mark.parametrize("texture", ["none", "detail", "patches", "auto"])

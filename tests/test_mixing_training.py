@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import save_file
 
 from inpaint_hub import DualPathInpainter, FeedForwardPipeline
 from inpaint_hub.data import ImageDataset
@@ -90,6 +91,8 @@ def test_candidates_are_what_the_pipelines_mixer_is_given(folder, monkeypatch):
     wanted = np.stack(given[0])
     assert np.abs(fills[:, hole].astype(int) - wanted[:, hole] * 255).max() <= 0.51
     assert all((fills[i][hole] != fills[j][hole]).any() for i, j in ((0, 1), (1, 2), (0, 2)))
+    other = mixing.candidates_for(pipe, photo, hole, 5)
+    assert (other != fills).any() and (mixing.candidates_for(pipe, photo, hole, 4) == fills).all()
     pair = hole | box((SIDE, SIDE), 2, 180, 3, 4)
     with_pieces = mixing.candidates_for(pipe, photo, pair, 4)
     assert with_pieces is None or (with_pieces[:, ~pair] == photo[~pair]).all()
@@ -98,9 +101,10 @@ def test_candidates_are_what_the_pipelines_mixer_is_given(folder, monkeypatch):
 def test_a_crop_shows_some_of_the_hole_and_fills_belong_to_their_photo(tmp_path):
     photo, hole = noise(260, 300), box((260, 300), 200, 220, 50, 60)
     fills = np.stack([np.where(hole[..., None], 50 * k, photo) for k in range(3)]).astype(np.uint8)
-    np.savez(tmp_path / "a.npz", photo=photo, hole=hole, fills=fills)
+    file = tmp_path / "a.safetensors"
+    save_file({"photo": photo, "hole": hole, "fills": fills}, file)
     rng = np.random.default_rng(0)
-    shown, where, candidates = mixing.batch_of([tmp_path / "a.npz"] * 6, rng)
+    shown, where, candidates = mixing.batch_of([file] * 6, rng)
     assert shown.shape == (6, 3, 192, 192) and candidates.shape == (6, 3, 3, 192, 192)
     assert (where.mean(dim=(1, 2, 3)) > 0.02).all() and set(where.unique().tolist()) == {0, 1}
     known = (where == 0).expand_as(shown)
@@ -115,9 +119,10 @@ def test_fineness_is_raised_as_texture_raises_it():
     rng = np.random.default_rng(1)
     grain = rng.normal(0, 0.05, (96, 96, 3)).astype(np.float32)
     hole = box((96, 96), 28, 28, 40, 40)
+    rim = hole & ~box((96, 96), 29, 29, 38, 38)  # not counted: it meets what is known
     for softness in (1.5, 4.0, 0.5):
         picture = np.float32(0.5) + np.where(hole[..., None], grain / softness, grain)
-        picture = picture.astype(np.float32)
+        picture = np.where(rim[..., None], 0.5 + 3 * grain, picture).astype(np.float32)
         wanted = curation.as_fine_as_around(picture, hole, hole, curation.MIXED_SIGMA_PX)
         x = torch.from_numpy(picture).permute(2, 0, 1)[None]
         made, fineness = mixing.as_fine_as_around(x, torch.from_numpy(hole)[None, None].float())

@@ -14,6 +14,7 @@ NAMES = {
     "DualPathOutput",
     "DualPathPipeline",
     "FeedForwardPipeline",
+    "FillMixer",
     "CoModGANGenerator",
     "CoModGANPipeline",
     "CoarseToFinePipeline",

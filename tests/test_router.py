@@ -310,7 +310,7 @@ def test_faces_are_not_copied_into_other_holes(pipe, monkeypatch):
     seen, made = [], windows.textured
 
     def recorded(*given):
-        seen.append(given[-1])
+        seen.append(given[-2])
         return made(*given)
 
     monkeypatch.setattr(windows, "textured", recorded)
@@ -334,7 +334,7 @@ def test_every_result_of_a_hole_half_in_a_face_leaves_the_face_alone(pipe, monke
     from inpaint_hub.pipelines import windows
 
     seen, made = [], windows.textured
-    monkeypatch.setattr(windows, "textured", lambda *a: seen.append(a[-1]) or made(*a))
+    monkeypatch.setattr(windows, "textured", lambda *a: seen.append(a[-2]) or made(*a))
     pipe(PHOTO, hole(FACE_AND_BEYOND), num_images_per_prompt=2)
     assert [one is not None and one.any() for one in seen].count(True) >= 2
 

@@ -216,11 +216,9 @@ class HubPipeline(DiffusionPipeline):
         index = hub.read_json(hub.find_file(repository, INDEX, **where), "a pipeline's index")
         models = {}
         for name, classes in cls.network_classes().items():
-            if name in kwargs or (
-                name in cls._optional_components and not any(index.get(name, []))
-            ):
-                continue
             given = (index.get(name) or (None, None))[1]
+            if name in kwargs or (given is None and name in cls._optional_components):
+                continue
             network = next((kind for kind in classes if kind.__name__ == given), None)
             if network is None:
                 raise TypeError(cls._of_another_kind(name, given))

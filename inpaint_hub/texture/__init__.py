@@ -1,5 +1,5 @@
 """The photo's own texture in the fill: the network says what belongs into a hole, at its own
-resolution; the photo's known pixels say how that looks at theirs. Nothing here is learned.
+resolution; the photo's known pixels say how that looks at theirs. Only the mixing is learned.
 
 Barnes, Shechtman, Finkelstein, Goldman, "PatchMatch", SIGGRAPH 2009 (the engine: PyPatchMatch).
 Wexler, Shechtman, Irani, "Space-Time Completion of Video", PAMI 2007 (search and vote).
@@ -8,9 +8,11 @@ Pritch, Kav-Venaki, Peleg, "Shift-Map Image Editing", ICCV 2009 (the copies).
 He, Sun, "Statistics of Patch Offsets for Image Completion", ECCV 2012 (their offsets).
 Zhang, Barnes, Hampp, Paris, Shechtman, Shi, "Inpainting at Modern Camera Resolution by Guided
 PatchMatch with Auto-Curation", ECCV 2022 (guide and curation).
+Burt, Adelson, "A Multiresolution Spline With Application to Image Mosaics", ACM TOG 1983 (mixing).
 
     fill, at the network's resolution --detail--> the same, with the residuals of the photo
     known pixels --patches--> copies of the photo, led by the fill or not
+                 both copies and the fill --mixing--> one, where a pipeline carries a mixer
                  all candidates --curation--> the one to show
 
 | word | meaning | shape, range |

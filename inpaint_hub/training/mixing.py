@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -81,7 +82,7 @@ def make_candidates(args: argparse.Namespace) -> list[Path]:
     folder, files = Path(args.candidates_dir), []
     folder.mkdir(parents=True, exist_ok=True)
     for index in tqdm(range(args.num_candidates), unit="photo"):
-        file = folder / f"{index:06}.npz"
+        file = folder / f"{index:06}.safetensors"
         if not file.is_file():
             rng = np.random.default_rng([args.seed, index])
             photo = np.asarray(photos[index % len(photos)], np.uint8)
@@ -90,8 +91,7 @@ def make_candidates(args: argparse.Namespace) -> list[Path]:
             if fills is None:
                 continue
             partial = file.with_suffix(".part")
-            with partial.open("wb") as stream:
-                np.savez(stream, photo=photo, hole=hole, fills=fills)
+            save_file({"photo": photo, "hole": hole, "fills": fills}, partial)
             partial.replace(file)
         files.append(file)
     if not files:
@@ -103,9 +103,8 @@ def make_candidates(args: argparse.Namespace) -> list[Path]:
 
 def crop_of(file: Path, rng: np.random.Generator) -> np.ndarray:
     """uint8 [CROP_PX,CROP_PX,C]: photo, hole (0, 1) and fills of a place with some of the hole."""
-    with np.load(file) as data:
-        hole = data["hole"].astype(np.uint8)[..., None]
-        whole = np.concatenate([data["photo"], hole, *data["fills"]], axis=2)
+    data = load_file(file)
+    whole = np.concatenate([data["photo"], data["hole"][..., None], *data["fills"]], axis=2)
     best = None
     for _ in range(8):
         top, left = (rng.integers(0, n - CROP_PX + 1) for n in whole.shape[:2])
@@ -178,8 +177,7 @@ def trained(files: list[Path], args: argparse.Namespace) -> FillMixer:
     """A mixer that has learned on crops of these files."""
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
-    with np.load(files[0]) as data:
-        mixer = FillMixer(candidates=len(data["fills"]))
+    mixer = FillMixer(candidates=len(load_file(files[0])["fills"]))
     network = load_projection_network(args.perceptual_network)
     mixer, network = (m.to(memory_format=torch.channels_last) for m in (mixer, network))
     optimizer = torch.optim.Adam(mixer.parameters(), args.learning_rate)
