@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from inpaint_hub import DualPathInpainter, FeedForwardPipeline, FillMixer, load_pipeline
+from inpaint_hub.evaluation.methods import pipeline_digest
 from inpaint_hub.texture import copied, curation, mixing
 from tests.test_texture import DEGENERATE, box, noise
 
@@ -272,6 +273,14 @@ def test_a_mixer_that_is_named_must_be_there(pipe, tmp_path):
 def test_a_mixer_of_another_kind_is_refused(inpainter):
     with pytest.raises(TypeError, match="mixer is a DualPathInpainter, .* expects FillMixer"):
         FeedForwardPipeline(inpainter, inpainter)
+
+
+def test_a_mixer_makes_another_method_to_judge_and_none_does_not(pipe, inpainter):
+    without = FeedForwardPipeline(inpainter)
+    assert pipeline_digest(pipe) != pipeline_digest(without)
+    assert pipeline_digest(pipe) == pipeline_digest(FeedForwardPipeline(inpainter, lively()))
+    named = type("FeedForwardPipeline", (), {"components": {"inpainter": inpainter}})()
+    assert pipeline_digest(without) == pipeline_digest(named)
 
 
 def test_a_pipeline_with_a_mixer_is_optimized(pipe, tmp_path):

@@ -192,6 +192,8 @@ def pipeline_digest(pipe):
     package's version."""
     digest = hashlib.sha256(f"{__version__} {type(pipe).__name__}".encode())
     for name, part in sorted(pipe.components.items()):
+        if part is None:  # as if it were not named
+            continue
         config = {k: v for k, v in getattr(part, "config", {}).items() if not k.startswith("_")}
         digest.update(f"{name} {json.dumps(config, sort_keys=True, default=str)}".encode())
         if hasattr(part, "components"):  # a pipeline of pipelines

@@ -33,8 +33,8 @@ from inpaint_hub.texture.mixing import FillMixer, surroundings
 CROP_PX = 192
 LEAST_HOLE = 0.08  # of a crop
 BAND = (0.1, 0.3)  # of a photo
-ERROR_WEIGHT, LOOKS_WEIGHT, FINENESS_WEIGHT = 1.0, 15.0, 2.0
-FINENESS = 0.95
+ERROR_WEIGHT, LOOKS_WEIGHT, FINENESS_WEIGHT = 1.0, 25.0, 2.0
+FINENESS = 0.75
 WARMUP_STEPS, CONSTANT = 50, 0.3  # of all steps; then a cosine
 QUIET = (0.5 / 255) ** 2  # so that flat places do not divide by nothing
 
