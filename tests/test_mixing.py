@@ -11,7 +11,8 @@ from PIL import Image
 
 from inpaint_hub import DualPathInpainter, FeedForwardPipeline, FillMixer, load_pipeline
 from inpaint_hub.evaluation.methods import pipeline_digest
-from inpaint_hub.texture import copied, curation, mixing
+from inpaint_hub.pipelines import windows
+from inpaint_hub.texture import copied, curation, mixing, textured_windows
 from tests.test_texture import DEGENERATE, box, noise
 
 WIDTHS = [4, 6, 8]
@@ -154,9 +155,10 @@ def test_a_mixer_is_given_led_copies_unled_ones_and_the_fill(inpainter):
     assert np.abs(made(1, 1, 1) - finished(unled))[hole].max() <= 1
     plain = FeedForwardPipeline(inpainter)
     fill = plain(picture, hole, blend="gp", output_type="np").images[0]
-    assert np.abs(made(2, 2, 2) - finished(fill))[hole].max() <= 1
     led = plain(picture, hole, texture="patches", output_type="np").images[0]
     assert np.abs(made(0, 0, 0) - finished(led))[hole].max() <= 1
+    between = mixing.kept_between(fill, [led, unled])
+    assert np.abs(made(2, 2, 2) - finished(between))[hole].max() <= 1
 
 
 def test_unled_copies_of_large_holes_are_made_smaller(monkeypatch):
@@ -174,6 +176,43 @@ def test_unled_copies_of_large_holes_are_made_smaller(monkeypatch):
     assert (made[~hole] == noise(300, 360)[~hole] / np.float32(255)).all()
 
 
+def test_a_fill_is_kept_between_what_copies_show_nearby():
+    fill = np.full((7, 7, 3), 0.9, np.float32)
+    first, second = np.full((7, 7, 3), 0.3, np.float32), np.full((7, 7, 3), 0.4, np.float32)
+    second[3, 3, 0] = 0.7
+    made = mixing.kept_between(fill, [first, second])
+    near = np.zeros((7, 7, 3), bool)
+    near[2:5, 2:5, 0] = True
+    assert np.allclose(made[near], 0.7) and np.allclose(made[~near], 0.4)
+    assert np.allclose(mixing.kept_between(fill - 0.9, [first, second]), 0.3)
+    inside = np.full((7, 7, 3), 0.35, np.float32)
+    assert (mixing.kept_between(inside, [first, second]) == inside).all()
+
+
+def test_no_more_than_it_knows_is_mixed(pipe, inpainter):
+    """Cells of the network above 3 px, and the pieces of a long hole, are shown as copied."""
+    plain = FeedForwardPipeline(inpainter)
+    hole = box((104, 104), 30, 30, 20, 20)
+    for side, differ in ((96, True), (104, False)):
+        given = noise(side, side), hole[:side, :side]
+        made = [p(*given, texture="patches", context=None).images[0] for p in (pipe, plain)]
+        assert (np.asarray(made[0]) != np.asarray(made[1])).any() == differ
+    long = box((96, 96), 40, 8, 6, 80)
+    windows.textured_windows, kept = _in_pieces, windows.textured_windows
+    try:
+        made = [p(noise(96, 96), long, texture="patches").images[0] for p in (pipe, plain)]
+    finally:
+        windows.textured_windows = kept
+    assert (np.asarray(made[0]) == np.asarray(made[1])).all()
+
+
+def _in_pieces(hole, own, part, in_pieces):
+    ((window,),) = textured_windows(hole, own, part, False)
+    halves = [window.own & (np.indices(window.own.shape)[1] < 48), window.own.copy()]
+    halves[1] &= ~halves[0]
+    return [[window._replace(own=half) for half in halves]]
+
+
 @pytest.mark.parametrize(("limit", "px"), [("MAX_HOLE_PX", 900), ("MAX_SEEN_PX", 4000)])
 def test_the_fill_is_mixed_in_where_less_is_looked_at(inpainter, monkeypatch, limit, px):
     """Of a large hole, and of a large crop, all is the fill's but what the sizes between lose."""
@@ -183,6 +222,7 @@ def test_the_fill_is_mixed_in_where_less_is_looked_at(inpainter, monkeypatch, li
     plain = FeedForwardPipeline(inpainter)
     wanted = np.asarray(plain(picture, hole, blend="gp").images[0]).astype(int)
     led = np.asarray(plain(picture, hole, texture="patches").images[0])
+    monkeypatch.setattr(curation, "kept_between", lambda fill, copies: fill)
     pipe = FeedForwardPipeline(inpainter, choosing(2, 2, 2))
     made = np.asarray(pipe(picture, hole, texture="patches").images[0])
     assert np.abs(made - wanted)[hole].mean() < 0.5 * np.abs(led - wanted)[hole].mean()

@@ -123,7 +123,7 @@ def test_fineness_is_raised_as_texture_raises_it():
     for softness in (1.5, 4.0, 0.5):
         picture = np.float32(0.5) + np.where(hole[..., None], grain / softness, grain)
         picture = np.where(rim[..., None], 0.5 + 3 * grain, picture).astype(np.float32)
-        wanted = curation.as_fine_as_around(picture, hole, hole, curation.MIXED_SIGMA_PX)
+        wanted = curation.as_fine_as_around(picture, hole, hole)
         x = torch.from_numpy(picture).permute(2, 0, 1)[None]
         made, fineness = mixing.as_fine_as_around(x, torch.from_numpy(hole)[None, None].float())
         assert np.abs(made[0].permute(1, 2, 0).numpy() - wanted).max() < 2e-3

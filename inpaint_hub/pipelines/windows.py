@@ -130,7 +130,7 @@ def _textured(
                 blend,
                 seed,
                 None if unwanted is None else unwanted[around],
-                mixer,
+                mixer if len(pieces) == 1 else None,  # it would show where they meet
             )
             made = result.rgb
             if len(pieces) > 1:

@@ -18,7 +18,7 @@ from inpaint_hub.texture.guide import (
     richness,
     unexplained,
 )
-from inpaint_hub.texture.mixing import FillMixer, mixed
+from inpaint_hub.texture.mixing import FillMixer, kept_between, mixed
 from inpaint_hub.texture.patches import PATCH_RADIUS_PX, copied, copied_by_each, engine_problem
 from inpaint_hub.texture.periodic import periods_of, repeated
 from inpaint_hub.texture.shiftmap import shifted
@@ -41,6 +41,7 @@ COLOR_SIGMA = 1 / 40  # of the crop's longer side
 RING_PX = 16  # around a hole, where what is fine is measured
 FINE_SIGMA_PX = 1.0  # what is finer is a little weaker in copies: smooth places cost less
 MIXED_SIGMA_PX = 1.3  # and in a mean of several
+MIXED_CELL_PX = 3.0  # the mixer knows cells of 2.5 px; of larger holes it makes grain
 MOST_GAIN = 2.0  # by which it is raised to what the hole's surroundings have
 
 
@@ -71,9 +72,11 @@ def textured(
     fill: float32 [H,W,3], read where `covered`; known: uint8 [H,W,3]; hole, own, covered: bool
     [H,W]; texture: one of TEXTURES; cell_px: see the package. blend: how the fill is first made to
     meet the known colors. seed: a whole number. unwanted: bool [H,W], what is known and not to be
-    copied, as faces are. mixer: of led copies, unled ones and the fill, which it was trained with.
+    copied, as faces are. mixer: of led copies, unled ones and the fill, where cells are as small as
+    it knows them.
     """
     assert texture in TEXTURES, texture
+    mixer = mixer if cell_px <= MIXED_CELL_PX else None
     known = np.where(hole[..., None], _mean_color(known, hole), known)
     fill = np.where(covered[..., None], fill, known / np.float32(255))
     whole = _Seen(fill, known, hole, covered, cell_px)
@@ -234,7 +237,8 @@ def _led_copies(
     copies = _recolored(copies, given[0], own)
     if mixer is None:
         return copies
-    return mixed(mixer, [as_fine_as_around(copies, hole, own), unled.result(), given[1]], own)
+    copies = [as_fine_as_around(copies, hole, own), unled.result()]
+    return mixed(mixer, [*copies, kept_between(given[1], copies)], own)
 
 
 def _unled_copies(pixels: np.ndarray, barred: np.ndarray, own: np.ndarray, seed: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 from torch import Tensor, nn
 
 from inpaint_hub import crops
@@ -22,6 +23,7 @@ from inpaint_hub.hub import HubModel
 WIDTHS = (16, 24, 32, 48, 64, 64)
 SLOPE = 0.2
 REACH_PX = 64  # so much around a hole is shown to the network
+AGREED_PX = 3  # a fill is kept between what copies show in such a square
 
 
 def octaves(pictures: Tensor, count: int) -> list[Tensor]:
@@ -129,6 +131,15 @@ def surroundings(own: np.ndarray) -> tuple[slice, slice]:
     left, top, right, bottom = crops.bounding_box(own)
     return np.s_[max(top - REACH_PX, 0) : bottom + REACH_PX,
                  max(left - REACH_PX, 0) : right + REACH_PX]  # fmt: skip
+
+
+def kept_between(fill: np.ndarray, copies: Sequence[np.ndarray]) -> np.ndarray:
+    """float32 [H,W,3]: the fill, nowhere outside of what the copies show in the square of AGREED_PX
+    around a place: where they agree, as on a clear sky, it has no say. All float32 [H,W,3]."""
+    size = (AGREED_PX, AGREED_PX, 1)
+    least = ndimage.minimum_filter(np.min(copies, axis=0), size=size)
+    most = ndimage.maximum_filter(np.max(copies, axis=0), size=size)
+    return np.clip(fill, least, most).astype(np.float32)
 
 
 @torch.no_grad()

@@ -27,14 +27,14 @@ from inpaint_hub.data import ImageDataset
 from inpaint_hub.losses.perceptual import load_projection_network
 from inpaint_hub.masks import drawn_in_band
 from inpaint_hub.pipelines.feed_forward import FeedForwardPipeline
-from inpaint_hub.texture.curation import MIXED_SIGMA_PX, MOST_GAIN, RING_PX
+from inpaint_hub.texture.curation import FINE_SIGMA_PX, MOST_GAIN, RING_PX
 from inpaint_hub.texture.mixing import FillMixer, surroundings
 
 CROP_PX = 192
 LEAST_HOLE = 0.08  # of a crop
 BAND = (0.1, 0.3)  # of a photo
-ERROR_WEIGHT, LOOKS_WEIGHT, FINENESS_WEIGHT = 1.0, 25.0, 2.0
-FINENESS = 0.75
+ERROR_WEIGHT, LOOKS_WEIGHT, FINENESS_WEIGHT = 1.0, 20.0, 10.0
+FINENESS = 0.9
 WARMUP_STEPS, CONSTANT = 50, 0.3  # of all steps; then a cosine
 QUIET = (0.5 / 255) ** 2  # so that flat places do not divide by nothing
 
@@ -125,9 +125,9 @@ def batch_of(files: Sequence[Path], rng: np.random.Generator) -> tuple[Tensor, T
 
 
 def softened(x: Tensor) -> Tensor:
-    """[N,C,H,W], blurred by MIXED_SIGMA_PX."""
-    reach = int(4 * MIXED_SIGMA_PX + 0.5)
-    kernel = torch.exp(-(torch.arange(-reach, reach + 1.0) ** 2) / (2 * MIXED_SIGMA_PX**2))
+    """[N,C,H,W], blurred by FINE_SIGMA_PX."""
+    reach = int(4 * FINE_SIGMA_PX + 0.5)
+    kernel = torch.exp(-(torch.arange(-reach, reach + 1.0) ** 2) / (2 * FINE_SIGMA_PX**2))
     kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, 1, -1)
     x = F.conv2d(F.pad(x, [reach] * 4, mode="reflect"), kernel, groups=x.shape[1])
     return F.conv2d(x, kernel.mT, groups=x.shape[1])
@@ -135,7 +135,7 @@ def softened(x: Tensor) -> Tensor:
 
 def as_fine_as_around(picture: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
     """curation.as_fine_as_around of pictures [N,3,H,W] and holes [N,1,H,W], with gradients; and
-    the energy of what is finer than MIXED_SIGMA_PX then, over that around the hole, [N]."""
+    the energy of what is finer than FINE_SIGMA_PX then, over that around the hole, [N]."""
     fine = picture - softened(picture)
     side = 2 * RING_PX + 1
     near = F.max_pool2d(hole, (side, 1), 1, (RING_PX, 0))  # in two steps, which are fast
