@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
         small = Image.fromarray(noise(25, 25, i))
         small.resize((SIDE, SIDE)).save(folder / "photos" / f"{i}.png")
     torch.manual_seed(0)
-    inpainter = DualPathInpainter(resolution=32, channels=4, fusion="none")
+    inpainter = DualPathInpainter(resolution=128, channels=4, fusion="none")
     FeedForwardPipeline(inpainter).save_pretrained(folder / "pipeline")
     return folder
 
@@ -187,6 +187,11 @@ def test_impossible_settings_are_named(arguments, changed, message, capsys):
     with pytest.raises(SystemExit):
         mixing.parse(argv(arguments | changed))
     assert message in capsys.readouterr().err
+
+
+def test_photos_whose_fills_are_not_mixed_are_refused(arguments):
+    with pytest.raises(SystemExit, match="--resolution is 400, expected at most 384: fills of 128"):
+        mixing.main(argv(arguments | {"resolution": 400}))
 
 
 @pytest.mark.parametrize(

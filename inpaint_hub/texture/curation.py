@@ -41,8 +41,8 @@ COLOR_SIGMA = 1 / 40  # of the crop's longer side
 RING_PX = 16  # around a hole, where what is fine is measured
 FINE_SIGMA_PX = 1.0  # what is finer is a little weaker in copies: smooth places cost less
 MIXED_SIGMA_PX = 1.3  # and in a mean of several
-MIXED_CELL_PX = 3.0  # the mixer knows cells of 2.5 px; of larger holes it makes grain
 MOST_GAIN = 2.0  # by which it is raised to what the hole's surroundings have
+MIXED_CELL_PX = 3.0  # a mixer knows cells of 2.5 px; of larger holes it makes grain
 
 
 class Textured(NamedTuple):

@@ -27,7 +27,7 @@ from inpaint_hub.data import ImageDataset
 from inpaint_hub.losses.perceptual import load_projection_network
 from inpaint_hub.masks import drawn_in_band
 from inpaint_hub.pipelines.feed_forward import FeedForwardPipeline
-from inpaint_hub.texture.curation import FINE_SIGMA_PX, MOST_GAIN, RING_PX
+from inpaint_hub.texture.curation import FINE_SIGMA_PX, MIXED_CELL_PX, MOST_GAIN, RING_PX
 from inpaint_hub.texture.mixing import FillMixer, surroundings
 
 CROP_PX = 192
@@ -77,6 +77,12 @@ def make_candidates(args: argparse.Namespace) -> list[Path]:
         args.train_data_dir, "train", args.resolution, holdout_fraction=args.holdout_fraction
     )
     pipe = FeedForwardPipeline.from_pretrained(args.pretrained_model_name_or_path)
+    most = int(MIXED_CELL_PX * pipe.resolution)
+    if args.resolution > most:
+        raise ValueError(
+            f"--resolution is {args.resolution}, expected at most {most}: fills of "
+            f"{pipe.resolution} px are not mixed in larger photos"
+        )
     pipe = FeedForwardPipeline(pipe.inpainter, Recorder())
     pipe.set_progress_bar_config(disable=True)
     folder, files = Path(args.candidates_dir), []
