@@ -170,9 +170,10 @@ def choice_of(monkeypatch, texture, error, rich):
     """(Textured, {"led": the colors that copies are given, "seed"}) with these scores."""
     given = {}
 
-    def patches(led, known, hole, own, barred, seed):
-        given.update(led=led, seed=seed)
-        return led
+    def patches(fills, known, hole, own, barred, seed, mixer):
+        assert mixer is None
+        given.update(led=fills[0], seed=seed)
+        return fills[0]
 
     monkeypatch.setattr(curation, "unexplained", lambda *args: error)
     monkeypatch.setattr(curation, "richness", lambda *args: rich)
@@ -213,7 +214,7 @@ def test_large_holes_are_filled_smaller_and_get_the_photos_detail_back(monkeypat
     hole = box((120, 120), 35, 35, 50, 50)
     assert hole.sum() > 1.2**2 * curation.MAX_HOLE_PX
     base = np.where(hole[..., None], np.float32(120 / 255), photo.astype(np.float32) / 255)
-    made = curation._patches(base, photo, hole, hole, hole, 0)
+    made = curation._patches([base], photo, hole, hole, hole, 0, None)
     assert made.shape == base.shape and np.array_equal(made[~hole], base[~hole])
     grain = (photo / 255)[~hole].std()
     assert 0.5 * grain < made[hole].std() < 1.3 * grain
@@ -296,7 +297,7 @@ def test_a_large_crop_is_looked_at_smaller_with_the_same_result(monkeypatch):
     photo, hole, fill = soft_scene(240, 320)
     known = np.rint(photo * 255).astype(np.uint8)
     given = []
-    monkeypatch.setattr(curation, "_patches", lambda led, *_: given.append(led) or led)
+    monkeypatch.setattr(curation, "_patches", lambda led, *_: given.append(led[0]) or led[0])
     monkeypatch.setattr(curation, "engine_problem", lambda: None)
     monkeypatch.setattr(curation, "TRUSTED", 10.0)  # so that the network's colors have their share
     monkeypatch.setattr(curation, "LEADING", 5.0)
