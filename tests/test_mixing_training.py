@@ -115,6 +115,17 @@ def test_a_crop_shows_some_of_the_hole_and_fills_belong_to_their_photo(tmp_path)
     assert len({crop.sum().item() for crop in shown}) > 3
 
 
+def test_crops_are_mirrored_half_of_the_time(tmp_path):
+    photo = np.repeat(np.arange(200, dtype=np.uint8)[None, :, None], 3, axis=2).repeat(200, axis=0)
+    file = tmp_path / "a.safetensors"
+    save_file({"photo": photo, "hole": photo[..., 0] > 0, "fills": photo[None]}, file)
+    rng = np.random.default_rng(0)
+    rising = [
+        int(c[0, 5, 0]) > int(c[0, 4, 0]) for c in (mixing.crop_of(file, rng) for _ in range(16))
+    ]
+    assert 3 < sum(rising) < 13
+
+
 def test_fineness_is_raised_as_texture_raises_it():
     rng = np.random.default_rng(1)
     grain = rng.normal(0, 0.05, (96, 96, 3)).astype(np.float32)
