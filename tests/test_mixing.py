@@ -190,13 +190,19 @@ def test_a_fill_is_kept_between_what_copies_show_nearby():
 
 
 def test_no_more_than_it_knows_is_mixed(pipe, inpainter):
-    """Cells of the network above 3 px, and the pieces of a long hole, are shown as copied."""
+    """Cells of the network above 3 px, large holes and the pieces of long ones are as copied."""
     plain = FeedForwardPipeline(inpainter)
     hole = box((104, 104), 30, 30, 20, 20)
     for side, differ in ((96, True), (104, False)):
         given = noise(side, side), hole[:side, :side]
         made = [p(*given, texture="patches", context=None).images[0] for p in (pipe, plain)]
         assert (np.asarray(made[0]) != np.asarray(made[1])).any() == differ
+    for most, differ in ((400, True), (399, False)):  # of 20 x 20
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(curation, "MAX_MIXED_PX", most)
+            given = noise(96, 96), hole[:96, :96]
+            made = [np.asarray(p(*given, texture="patches").images[0]) for p in (pipe, plain)]
+        assert (made[0] != made[1]).any() == differ
     long = box((96, 96), 40, 8, 6, 80)
     windows.textured_windows, kept = _in_pieces, windows.textured_windows
     try:

@@ -43,6 +43,7 @@ FINE_SIGMA_PX = 1.0  # what is finer is a little weaker in copies: smooth places
 MIXED_SIGMA_PX = 1.3  # and in a mean of several
 MOST_GAIN = 2.0  # by which it is raised to what the hole's surroundings have
 MIXED_CELL_PX = 3.0  # a mixer knows cells of 2.5 px; of larger holes it makes grain
+MAX_MIXED_PX = 31_000  # of a hole: above, which it has not seen, it shows copies through each other
 
 
 class Textured(NamedTuple):
@@ -72,11 +73,12 @@ def textured(
     fill: float32 [H,W,3], read where `covered`; known: uint8 [H,W,3]; hole, own, covered: bool
     [H,W]; texture: one of TEXTURES; cell_px: see the package. blend: how the fill is first made to
     meet the known colors. seed: a whole number. unwanted: bool [H,W], what is known and not to be
-    copied, as faces are. mixer: of led copies, unled ones and the fill, where cells are as small as
-    it knows them.
+    copied, as faces are. mixer: of led copies, unled ones and the fill, where cells and
+    hole are as small as it knows them.
     """
     assert texture in TEXTURES, texture
-    mixer = mixer if cell_px <= MIXED_CELL_PX else None
+    if cell_px > MIXED_CELL_PX or own.sum() > MAX_MIXED_PX:
+        mixer = None
     known = np.where(hole[..., None], _mean_color(known, hole), known)
     fill = np.where(covered[..., None], fill, known / np.float32(255))
     whole = _Seen(fill, known, hole, covered, cell_px)
