@@ -6,7 +6,7 @@ from accelerate.state import AcceleratorState
 from training_runs import fields
 
 from inpaint_hub import DualPathInpainter, FeedForwardPipeline
-from inpaint_hub.dualpath.feed_forward import widen
+from inpaint_hub.dualpath.widening import widen
 from inpaint_hub.training import TrainConfig, train
 from inpaint_hub.training.loop import Run
 

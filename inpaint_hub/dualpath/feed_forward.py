@@ -178,23 +178,3 @@ class OuterScale(nn.Module):
         x = self.decoder(x, own)
         rgb = F.interpolate(rgb, scale_factor=2, mode="bilinear", align_corners=False)
         return x, rgb + self.to_rgb(x)
-
-
-@torch.no_grad()
-def widen(wide: nn.Module, narrow: nn.Module, noise: float = 0.0, seed: int = 0) -> None:
-    """Let a path of some times the channels begin as `narrow`'s function: each channel is there so
-    many times, and read with a share of its weight (Chen et al., "Net2Net", ICLR 2016).
-
-    noise: of so many times its standard deviation is added to each kernel, so that the copies of a
-        channel come to differ.
-    """
-    random, state = torch.Generator().manual_seed(seed), narrow.state_dict()
-    for name, own in wide.state_dict().items():
-        value = state[name]
-        if value.dim() == 4:
-            readers = own.shape[1] // value.shape[1]
-            value = value.repeat_interleave(readers, dim=1) / readers
-        value = value.repeat_interleave(own.shape[0] // value.shape[0], dim=0)
-        if value.dim() == 4:
-            value = value + noise * value.std() * torch.randn(value.shape, generator=random)
-        own.copy_(value)

@@ -8,6 +8,7 @@ from torch import nn
 
 from inpaint_hub.compositing import composite, mask_out, reduced
 from inpaint_hub.dualpath import DualPathInpainter
+from inpaint_hub.dualpath.widening import WIDENING_NOISE, widen
 from inpaint_hub.inversion import PSPEncoder
 from inpaint_hub.inversion.encoder import InversionEncoder
 from inpaint_hub.invertfill import InvertFillEncoder
@@ -74,7 +75,10 @@ class DualPathTraining(InpaintingTraining):
         )
         encoder = self.load_pretrained(self.encoder_class(), "encoder")
         if kind is DualPathPipeline and not c.grow_from:
-            inpainter = self.load_pretrained(DualPathInpainter, "inpainter").train()
+            inpainter = self.load_pretrained(DualPathInpainter, "inpainter")
+            if c.widen > 1:
+                inpainter = self.widened(inpainter)
+            inpainter.train()
             gan = self.load_generator(inpainter.outer_scales)
         else:
             gan = self.load_generator(c.outer_scales)
@@ -111,6 +115,13 @@ class DualPathTraining(InpaintingTraining):
         self.track_average(self.model)
         self.objective = InpaintingObjective(self.features, self.loss_weights())
         self.start_adversaries(c.resolution, gan.channel_base, gan.channel_max)
+
+    def widened(self, narrow):
+        """An inpainter of `widen` times the channels that begins as the given one's function."""
+        fields = {**narrow.config, "channels": narrow.config["channels"] * self.config.widen}
+        wide = DualPathInpainter(**fields)
+        widen(wide, narrow, WIDENING_NOISE, self.config.seed)
+        return wide
 
     def encoder_class(self):
         """The class of the given pipeline's encoder, as its index names it."""

@@ -6,14 +6,12 @@ import torch
 
 from inpaint_hub.compositing import composite, mask_out
 from inpaint_hub.dualpath import DualPathInpainter
-from inpaint_hub.dualpath.feed_forward import widen
+from inpaint_hub.dualpath.widening import WIDENING_NOISE, widen
 from inpaint_hub.losses.objective import InpaintingObjective
 from inpaint_hub.pipelines.dualpath import DualPathPipeline
 from inpaint_hub.pipelines.feed_forward import FeedForwardPipeline
 from inpaint_hub.training.inpainting import InpaintingTraining
 from inpaint_hub.training.rules import numbers_of
-
-WIDENING_NOISE = 0.1
 
 
 class FeedForwardTraining(InpaintingTraining):

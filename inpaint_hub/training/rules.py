@@ -65,10 +65,15 @@ RULES = (
     ),
     (
         lambda c: (
-            c.widen > 1 and (c.method != "feedforward" or not c.pretrained_model_name_or_path)
+            c.widen > 1
+            and (
+                c.method not in ("feedforward", "dualpath")
+                or not c.pretrained_model_name_or_path
+                or c.grow_from
+            )
         ),
         "--widen {c.widen} gives a given inpainter more channels; use it with --method feedforward "
-        "and --pretrained_model_name_or_path",
+        "or dualpath and --pretrained_model_name_or_path, without --grow_from",
     ),
     (
         lambda c: c.grow_from and c.method not in GROWING,
