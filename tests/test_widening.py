@@ -5,7 +5,8 @@ import torch
 from accelerate.state import AcceleratorState
 from training_runs import fields
 
-from inpaint_hub import DualPathInpainter, FeedForwardPipeline
+from inpaint_hub import DualPathInpainter, DualPathPipeline, FeedForwardPipeline
+from inpaint_hub.dualpath.deformable_fusion import DeformableAlignment
 from inpaint_hub.dualpath.widening import widen
 from inpaint_hub.training import TrainConfig, train
 from inpaint_hub.training.loop import Run
@@ -39,6 +40,47 @@ def test_a_widened_path_fills_as_the_narrow_one(factor, outer):
     torch.testing.assert_close(wide(*seen), narrow(*seen), rtol=1e-4, atol=1e-5)
     if factor == 1:
         assert torch.equal(wide(*seen), narrow(*seen))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("deform", ["v1", "v2"])
+@pytest.mark.parametrize("fusion", ["deformable", "concat"])
+def test_a_widened_inpainter_moves_the_generators_features_alike(fusion, deform):
+    """16, 16, 8 channels become 64, 64, 32: of the first two 8 groups have offsets then."""
+    sides = [4, 8, 16]
+    options = {"channel_base": 64, "channel_max": 8, "fusion": fusion, "deform": deform}
+    narrow, wide = inpainter_of(4, **options), inpainter_of(16, **options)
+    for name, parameter in narrow.fusions.named_parameters():
+        if "to_offset" in name or "update" in name:  # they begin as zero
+            torch.nn.init.normal_(parameter, std=0.3)
+    semantic = {r: torch.randn(2, narrow.fusions[str(r)].from_semantic.in_channels, r, r)
+                for r in sides}  # fmt: skip
+    widen(wide, narrow)
+    fill, offsets = narrow(*inputs(), semantic, return_offsets=True)
+    same, same_offsets = wide(*inputs(), semantic, return_offsets=True)
+    torch.testing.assert_close(same, fill, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(narrow(*inputs(), {r: 2 * f for r, f in semantic.items()}), fill)
+    for r, offset in offsets.items():
+        groups = same_offsets[r].unflatten(1, (-1, 18))
+        assert groups.shape[1] == (1 if r == 16 else 8)
+        torch.testing.assert_close(groups, offset[:, None].expand_as(groups), rtol=1e-4, atol=1e-4)
+    assert bool(offsets) == (fusion == "deformable")
+
+
+@torch.no_grad()
+def test_groups_of_offsets_stay_with_their_channels():
+    torch.manual_seed(0)
+    narrow = DeformableAlignment(8, 2, "v2")
+    wide = DeformableAlignment(16, 4, "v2")
+    torch.nn.init.normal_(narrow.to_offset.weight)
+    torch.nn.init.normal_(narrow.to_offset.bias)
+    widen(wide, narrow)
+    x, f, mask = torch.randn(3, 1, 8, 8, 8)[:2].unbind(0) + (torch.zeros(1, 1, 8, 8),)
+    aligned, offset = narrow(x, f, mask)
+    same, same_offset = wide(*(v.repeat_interleave(2, dim=1) for v in (x, f)), mask)
+    torch.testing.assert_close(same, aligned.repeat_interleave(2, dim=1), rtol=1e-4, atol=1e-4)
+    groups = offset.unflatten(1, (2, 18)).repeat_interleave(2, dim=1)
+    torch.testing.assert_close(same_offset.unflatten(1, (4, 18)), groups, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
@@ -76,8 +118,41 @@ def test_training_goes_on_with_more_channels(place, tmp_path):
     assert FeedForwardPipeline.from_pretrained(done).inpainter.config["channels"] == 8
 
 
+def test_training_goes_on_with_a_wider_dual_path(place, tmp_path):
+    AcceleratorState._reset_state(True)
+    narrow = train(TrainConfig(**fields(place, tmp_path / "narrow", "dualpath", max_train_steps=1)))
+    chosen = fields(place, tmp_path / "wide", "dualpath", widen=2, max_train_steps=1)
+    chosen["pretrained_model_name_or_path"] = str(narrow)
+    AcceleratorState._reset_state(True)
+    config = TrainConfig(**chosen)
+    given = DualPathPipeline.from_pretrained(narrow).inpainter
+    started = Run(config).method.networks.inpainter
+    assert started.training and started.config == {**given.config, "channels": 8}
+    features = {
+        r: torch.ones(2, x.from_semantic.in_channels, int(r), int(r))
+        for r, x in ((int(r), x) for r, x in given.fusions.items())
+    }
+    with torch.no_grad():
+        error = (started(*inputs(), features) - given(*inputs(), features)).abs().mean()
+    assert 1e-4 < error < 0.1
+    AcceleratorState._reset_state(True)
+    assert DualPathPipeline.from_pretrained(train(config)).inpainter.config["channels"] == 8
+
+
+def test_an_inversion_alone_has_nothing_to_widen(place, tmp_path):
+    AcceleratorState._reset_state(True)
+    with pytest.raises(ValueError, match="--widen is 2 .* no inpainter"):
+        Run(TrainConfig(**fields(place, tmp_path, "dualpath", widen=2)))
+
+
 @pytest.mark.parametrize(
-    "changed", [{"method": "dualpath"}, {"pretrained_model_name_or_path": ""}, {"widen": 0}]
+    "changed",
+    [
+        {"method": "psp"},
+        {"grow_from": "given"},
+        {"pretrained_model_name_or_path": ""},
+        {"widen": 0},
+    ],
 )
 def test_what_is_not_given_cannot_be_widened(place, tmp_path, changed):
     chosen = fields(place, tmp_path, "feedforward", widen=2)

@@ -1,5 +1,7 @@
-"""A path of more channels that begins as a given one's function (Chen et al., "Net2Net: Accelerating
-Learning via Knowledge Transfer", ICLR 2016)."""
+"""A path of more channels that begins as a given one's function.
+
+Chen, Goodfellow, Shlens, "Net2Net: Accelerating Learning via Knowledge Transfer", ICLR 2016.
+"""
 
 import torch
 from torch import Tensor, nn

@@ -300,7 +300,8 @@ class TrainConfig:
         "", "dualpath: where the features enter, some of s/8, s/4, s/2, s; all but s if not given"
     )
     widen: int = option(
-        1, "feedforward: so many times the given inpainter's channels, which begin as copies"
+        1,
+        "feedforward, dualpath: so many times a given inpainter's channels, at first copies",
     )
     outer_scales: int = option(
         0,

@@ -63,7 +63,7 @@ class DualPathTraining(InpaintingTraining):
     """L_ipt and a discriminator on composites; inversion frozen unless trained jointly.
 
     The given pipeline is the inversion (pSp or InvertFill), or a DualPathPipeline to train further,
-    or with grow_from the inversion of one.
+    with `widen` as one of more channels, or with grow_from the inversion of one.
     """
 
     def __init__(self, config, accelerator):
@@ -73,6 +73,11 @@ class DualPathTraining(InpaintingTraining):
             (PSPPipeline, InvertFillPipeline, DualPathPipeline),
             "with the inversion; train one first with --method psp",
         )
+        if c.widen > 1 and kind is not DualPathPipeline:
+            raise ValueError(
+                f"--widen is {c.widen} but {c.pretrained_model_name_or_path!r} is a "
+                f"{kind.__name__}, which has no inpainter to widen; give a DualPathPipeline"
+            )
         encoder = self.load_pretrained(self.encoder_class(), "encoder")
         if kind is DualPathPipeline and not c.grow_from:
             inpainter = self.load_pretrained(DualPathInpainter, "inpainter")
