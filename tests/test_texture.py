@@ -1,6 +1,8 @@
 """The photo's own texture in the fill: what is copied is exact, what is known stays."""
 
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +149,45 @@ def test_copies_by_each_guide_are_what_each_gives_alone():
     assert all((a == b).all() for a, b in zip(together, alone))
     assert (copied(picture, hole, hole, 5) == together[0]).all()
     assert (together[0] != together[1]).any()
+
+
+def test_calls_of_one_seed_run_together_and_others_wait(monkeypatch):
+    """The engine's seed is the whole process's."""
+    running, met, seeds = set(), threading.Barrier(2, timeout=20), []
+
+    def engine(known, own, **options):
+        seed = seeds[-1]
+        running.add((seed, threading.get_ident()))
+        if seed == 1:
+            met.wait()  # nothing goes on before both calls of this seed have begun
+        assert {other for other, _ in running} == {seed}
+        running.discard((seed, threading.get_ident()))
+        return known + np.uint8(seed)
+
+    patchmatch = pytest.importorskip("patchmatch")
+    monkeypatch.setattr(patchmatch, "inpaint", engine)
+    monkeypatch.setattr(patchmatch, "set_random_seed", seeds.append)
+    picture, hole = np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), bool)
+    with ThreadPoolExecutor(4) as threads:
+        done = list(
+            threads.map(lambda seed: patches.copied(picture, hole, hole, seed), (1, 2, 1, 2))
+        )
+    assert [fill.max() for fill in done] == [1, 2, 1, 2]
+
+
+def test_a_call_that_fails_lets_others_go_on(monkeypatch):
+    patchmatch = pytest.importorskip("patchmatch")
+    picture, hole = np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), bool)
+
+    def engine(known, own, **options):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(patchmatch, "inpaint", engine)
+    with pytest.raises(RuntimeError, match="no"):
+        patches.copied(picture, hole, hole, 1)
+    monkeypatch.setattr(patchmatch, "inpaint", lambda known, own, **options: known)
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(patches.copied, picture, hole, hole, 2).result(60).shape == (16, 16, 3)
 
 
 def energy(picture, where):

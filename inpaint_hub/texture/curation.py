@@ -230,9 +230,9 @@ def _led_copies(
 ) -> np.ndarray:
     """float32 [H,W,3]: copies in `own`, led by what two coarser drafts have in common; with a mixer
     mixed with copies that nothing led, and with the fill that was given."""
-    draft = _drafted(given[0], barred, own, seed)
     with ThreadPoolExecutor(1) as thread:
         unled = mixer and thread.submit(_unled_copies, pixels, barred, own, seed)
+        draft = _drafted(given[0], barred, own, seed)
         copies = shifted(draft, hole, barred, own, seed)
     if copies is None:  # no whole patch at half the resolution
         copies = copied(pixels, barred, own, seed).astype(np.float32) / 255

@@ -4,16 +4,38 @@ Mao, Schouviller, Wild, "PyPatchMatch" (MIT): a PatchMatch pyramid with search a
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 
 PATCH_RADIUS_PX = 3  # 2, 5 and 7 were no better on train photos, 5 twice and 7 seven times slower
 INSTALL = 'pip install "pypatchmatch>=2.2,<3"'
-# The engine's seed is one for the whole process and read when a call begins; calls with the same
-# seed may run side by side.
-ENGINE = threading.Lock()
+
+
+class Turns:
+    """Calls of the engine with the same seed run side by side, others one after another: its seed
+    is one for the whole process and read when a call begins."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Condition()
+        self._seeds = []  # of the calls that run, all the same
+
+    @contextmanager
+    def of(self, seed: int) -> Iterator[None]:
+        with self._ended:
+            self._ended.wait_for(lambda: seed in self._seeds or not self._seeds)
+            self._seeds.append(seed)
+        try:
+            yield
+        finally:
+            with self._ended:
+                self._seeds.remove(seed)
+                self._ended.notify_all()
+
+
+TURNS = Turns()
 
 
 def engine_problem() -> str | None:
@@ -90,6 +112,6 @@ def copied_by_each(
         lattice = np.ascontiguousarray(np.concatenate([guide, unused], axis=2), np.float32)
         return patchmatch.inpaint_regularity(known, own, lattice, guide_weight=weight, **options)
 
-    with ENGINE, ThreadPoolExecutor(len(guides)) as threads:
+    with TURNS.of(seed), ThreadPoolExecutor(len(guides)) as threads:
         patchmatch.set_random_seed(seed)
         return list(threads.map(by, guides))
