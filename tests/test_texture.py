@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from inpaint_hub import PSPEncoder, PSPPipeline
 from inpaint_hub.stylegan2 import StyleGAN2Generator
-from inpaint_hub.texture import copied, curation, patches, with_detail
+from inpaint_hub.texture import FillMixer, copied, curation, patches, with_detail
 from inpaint_hub.texture.detail import match_cells, resized
 from inpaint_hub.texture.guide import height_features, richness, unexplained
 
@@ -85,14 +85,16 @@ def test_a_periodic_texture_gets_its_detail_back():
     assert np.abs(result[inner] - picture[inner]).mean() < 0.03
 
 
-def test_copies_are_led_by_the_mean_of_two_drafts_at_half_the_size(monkeypatch):
-    """The engine and the shift map recorded: two drafts, of which the latter is given the mean."""
-    calls = []
+@pytest.mark.parametrize("mixing", [False, True])
+def test_copies_are_led_by_a_draft_at_half_the_size_or_the_mean_of_two(monkeypatch, mixing):
+    """The engine and the shift map recorded: the latter is given a draft, or what is to be mixed
+    the mean of two."""
+    calls, values = [], (40, 80)
 
     def engine(guides, pixels, hole, own, seed, weight):
         calls.append((guides, pixels.shape[:2], seed, weight))
         made = [pixels.copy() for _ in guides]
-        for picture, value in zip(made, (40, 80)):
+        for picture, value in zip(made, values):
             picture[own] = value
         return made
 
@@ -102,16 +104,20 @@ def test_copies_are_led_by_the_mean_of_two_drafts_at_half_the_size(monkeypatch):
 
     monkeypatch.setattr(curation, "copied_by_each", engine)
     monkeypatch.setattr(curation, "shifted", shifted)
+    monkeypatch.setattr(curation, "_unled_copies", lambda pixels, *_: pixels / np.float32(255))
     hole = box((48, 64), 16, 20, 16, 20)
     barred = hole | box((48, 64), 0, 0, 5, 5)
     colors, pixels = np.full((48, 64, 3), 0.5, np.float32), np.full((48, 64, 3), 128, np.uint8)
-    made = curation._led_copies(pixels, [colors], hole, barred, hole, 6, None)
+    mixer = FillMixer() if mixing else None
+    made = curation._led_copies(pixels, [colors, colors], hole, barred, hole, 6, mixer)
     (guides, *of_drafts), (picture, *of_copies) = calls
     assert of_drafts == [(24, 32), 6, curation.DRAFT_WEIGHT]
-    assert guides[0] is None and (guides[1] == height_features((24, 32))).all()
+    assert (guides[0] == height_features((24, 32))).all()
+    assert guides[1:] == ((None,) if mixing else ())
     assert of_copies[0] is hole and of_copies[1] is barred and of_copies[2] is hole
-    assert of_copies[3] == 6 and np.allclose(made, 0.5)
-    assert np.allclose(picture[22:26, 28:32], 60 / 255, atol=0.01)  # the mean of 40 and 80
+    assert of_copies[3] == 6 and np.allclose(made, 0.5, atol=0.01)
+    led_by = np.mean(values[: 2 if mixing else 1])
+    assert np.allclose(picture[22:26, 28:32], led_by / 255, atol=0.01)
     assert (picture[~hole] == 0.5).all()
 
 
@@ -125,7 +131,7 @@ def test_drafts_of_large_holes_are_copied_at_less_than_half(monkeypatch, side, f
 
     monkeypatch.setattr(curation, "copied_by_each", engine)
     hole = box((300, 360), 40, 60, side, side)
-    curation._drafted(np.full((300, 360, 3), 0.5, np.float32), hole, hole, 0)
+    curation._drafted(np.full((300, 360, 3), 0.5, np.float32), hole, hole, 0, 2)
     assert sizes == [(round(300 / factor), round(360 / factor))]
 
 

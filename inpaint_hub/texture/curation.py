@@ -35,7 +35,7 @@ LEADING = 0.02  # from here down its colors count fully; from TRUSTED up not at 
 NETWORK_SHARE = 0.6  # of trusted colors beside those carried into the hole from its rim
 DRAFT_FACTOR = 2  # drafts are copied at so much less resolution, at least: they see more at once
 MAX_DRAFT_PX, MAX_DRAFT_CROP_PX = 4_500, 37_500  # the engine's time goes with the hole
-DRAFT_WEIGHT = 0.02  # of the height's distance beside that of patches, in one of two drafts
+DRAFT_WEIGHT = 0.02  # of the height's distance beside that of patches, in drafts it leads
 COLOR_SHARE = 0.5  # of the low frequencies of those colors that copies take over
 COLOR_SIGMA = 1 / 40  # of the crop's longer side
 RING_PX = 16  # around a hole, where what is fine is measured
@@ -228,11 +228,11 @@ def _led_copies(
     seed: int,
     mixer: FillMixer | None,
 ) -> np.ndarray:
-    """float32 [H,W,3]: copies in `own`, led by what two coarser drafts have in common; with a mixer
-    mixed with copies that nothing led, and with the fill that was given."""
+    """float32 [H,W,3]: copies in `own`, led by a coarser draft; with a mixer by what two have in
+    common, and mixed with copies that nothing led and the fill that was given."""
     with ThreadPoolExecutor(1) as thread:
         unled = mixer and thread.submit(_unled_copies, pixels, barred, own, seed)
-        draft = _drafted(given[0], barred, own, seed)
+        draft = _drafted(given[0], barred, own, seed, 1 if mixer is None else 2)
         copies = shifted(draft, hole, barred, own, seed)
     if copies is None:  # no whole patch at half the resolution
         copies = copied(pixels, barred, own, seed).astype(np.float32) / 255
@@ -258,15 +258,18 @@ def _unled_copies(pixels: np.ndarray, barred: np.ndarray, own: np.ndarray, seed:
     return np.where(own[..., None], filled, photo)
 
 
-def _drafted(colors: np.ndarray, barred: np.ndarray, own: np.ndarray, seed: int) -> np.ndarray:
-    """float32 [H,W,3]: in `own` the mean of two drafts; what one gets wrong the other rarely does.
-    The colors where too little is known at the drafts' resolution."""
+def _drafted(
+    colors: np.ndarray, barred: np.ndarray, own: np.ndarray, seed: int, count: int
+) -> np.ndarray:
+    """float32 [H,W,3]: in `own` a draft led by height, or the mean of that and an unled one: nearer
+    to the truth, and a blur where they disagree. The colors where too little is known at their
+    resolution."""
     least = np.sqrt(max(own.sum() / MAX_DRAFT_PX, own.size / MAX_DRAFT_CROP_PX))
     factor = max(float(least), DRAFT_FACTOR)
     pixels, small_barred, small_own, _ = _reduced(colors, barred, own, factor)
     if _too_little(small_barred, small_own):
         return colors
-    guides = (None, height_features(small_own.shape))
+    guides = (height_features(small_own.shape), None)[:count]
     drafts = copied_by_each(guides, pixels, small_barred, small_own, seed, DRAFT_WEIGHT)
     mean = np.mean(drafts, axis=0, dtype=np.float32) / 255
     mean = np.clip(resized(mean, own.shape[::-1], BICUBIC), 0, 1)
