@@ -62,8 +62,10 @@ def gallery_paths(gallery):
     ]
 
 
-def test_photo_and_mask_endpoint_keeps_known_pixels(client, photo, tmp_path):
-    hole = half_hole()
+def test_photo_and_mask_endpoint_keeps_known_pixels(client, tmp_path):
+    """And its two results differ."""
+    photo, hole = tmp_path / "cat.png", half_hole()
+    Image.open(ROOT / "examples" / "chelsea.png").resize((70, 50)).save(photo)
     mask = mask_file(tmp_path, hole)
     _, gallery = client.predict(
         handle_file(photo), handle_file(mask), 0, 2, 0.5, False, api_name=BOTH
