@@ -132,9 +132,14 @@ def test_training_goes_on_with_a_wider_dual_path(place, tmp_path):
         r: torch.ones(2, x.from_semantic.in_channels, int(r), int(r))
         for r, x in ((int(r), x) for r, x in given.fusions.items())
     }
+    torch.manual_seed(1)
+    other = DualPathInpainter(**started.config)
     with torch.no_grad():
-        error = (started(*inputs(), features) - given(*inputs(), features)).abs().mean()
-    assert 1e-4 < error < 0.1
+        fill = given(*inputs(), features)
+        error, random_error = (
+            (x(*inputs(), features) - fill).abs().mean() for x in (started, other)
+        )
+    assert 1e-4 < error < 0.3 * random_error
     AcceleratorState._reset_state(True)
     assert DualPathPipeline.from_pretrained(train(config)).inpainter.config["channels"] == 8
 
